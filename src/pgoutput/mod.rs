@@ -1,0 +1,1 @@
+//! Bytes of the logical replication stream to changes. One text decoder for stream and COPY.
