@@ -2,10 +2,12 @@
 //!
 //! Reading order: [`lsn`] and [`number`] (the two kinds of position), [`relation`] (the layout of rows as
 //! the stream announces it), [`catalog`] (the facts about tables that are journaled), [`cell`] (one column
-//! value as text), [`row`] (a row as the store keeps it), [`key`] (a row's identity as bytes), [`document`] (what the sink is given).
+//! value as text), [`row`] (a row as the store keeps it), [`key`] (a row's identity as bytes), [`document`] (what the sink is given),
+//! [`diagnostic`] (a mistake in a file, with its place).
 
 pub mod catalog;
 pub mod cell;
+pub mod diagnostic;
 pub mod document;
 pub mod key;
 pub mod lsn;
@@ -15,6 +17,7 @@ pub mod row;
 
 pub use catalog::{Catalog, Column, ColumnKind, ForeignKey, Leaf, Table, TableId};
 pub use cell::Cell;
+pub use diagnostic::Diagnostic;
 pub use document::{Action, Document, Outcome};
 pub use key::{Key, KeyClass};
 pub use lsn::Lsn;

@@ -3,6 +3,8 @@
 //! A sink puts documents in place and judges each on its own. It neither retries nor decides what a
 //! conflict means: that is `deliver`'s part, which alone knows what was sent before.
 
+pub mod elasticsearch;
+
 use std::future::Future;
 use std::pin::Pin;
 
