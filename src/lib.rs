@@ -6,6 +6,7 @@ pub mod journal;
 pub mod model;
 pub mod pgoutput;
 pub mod pipeline;
+pub mod progress;
 pub mod projection;
 pub mod sink;
 pub mod source;

@@ -1,5 +1,8 @@
 //! The three loops and what watches them.
 
+pub mod apply;
+pub mod deliver;
+pub mod ingest;
 pub mod observer;
 pub mod status;
 

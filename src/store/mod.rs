@@ -4,4 +4,11 @@
 //! Below is an [`engine`]: an ordered key-value store with four spaces, atomic batches and consistent views.
 //! It is not fsynced per batch: the journal is the durability.
 
+pub mod dirty;
 pub mod engine;
+pub mod lmdb;
+pub mod memory;
+pub mod meta;
+pub mod part;
+pub mod rows;
+pub mod schema;

@@ -1,0 +1,150 @@
+//! Who this data folder is: its journal's id, the last epoch taken, and the lock that keeps a second
+//! daemon out.
+
+use std::fs;
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use crate::model::Epoch;
+
+/// Format of the whole data folder.
+pub const FORMAT: u32 = 1;
+const FILE: &str = "identity.json";
+const LOCK: &str = "lock";
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    journal_id: String,
+    epoch: Epoch,
+    created_unix_s: u64,
+}
+
+/// A locked data folder. The lock is the operating system's: it goes with the process, however that ends.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    stored: Stored,
+    _lock: fs::File,
+}
+
+fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Failed { operation, file: path.display().to_string(), source }
+}
+
+impl DataFolder {
+    /// Locks the folder, creates it (0700) when it is not there. `random` becomes the id of a new journal.
+    pub fn open(path: &Path, random: u128, now_unix_s: u64) -> Result<DataFolder, Error> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| failed("create", path, source))?;
+        let lock = lock(path)?;
+        let file = path.join(FILE);
+        let stored = match fs::read(&file) {
+            Ok(bytes) => read(&file, &bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let stored = Stored {
+                    format: FORMAT,
+                    journal_id: format!("{random:032x}"),
+                    epoch: Epoch(0),
+                    created_unix_s: now_unix_s,
+                };
+                write(path, &stored)?;
+                stored
+            }
+            Err(error) => return Err(failed("read", &file, error)),
+        };
+        Ok(DataFolder { path: path.to_owned(), stored, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// 32 hexadecimal digits.
+    pub fn journal_id(&self) -> &str {
+        &self.stored.journal_id
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.stored.epoch
+    }
+
+    /// Takes a new epoch above `seen` and above every one taken here before; on disk before it is returned
+    /// (rule 35).
+    pub fn take_epoch(&mut self, seen: Epoch) -> Result<Epoch, Error> {
+        let epoch = Epoch(self.stored.epoch.max(seen).0 + 1);
+        if epoch > Epoch::MAX {
+            return Err(Error::Exhausted);
+        }
+        self.stored.epoch = epoch;
+        write(&self.path, &self.stored)?;
+        Ok(epoch)
+    }
+}
+
+fn read(file: &Path, bytes: &[u8]) -> Result<Stored, Error> {
+    let name = || file.display().to_string();
+    let stored: Stored = serde_json::from_slice(bytes)
+        .map_err(|error| Error::Identity { file: name(), reason: error.to_string() })?;
+    if stored.format > FORMAT {
+        return Err(Error::Newer { file: name(), found: stored.format, known: FORMAT });
+    }
+    Ok(stored)
+}
+
+/// Reads the journal's id without taking the lock, for commands that only look.
+pub fn look(path: &Path) -> Result<String, Error> {
+    let file = path.join(FILE);
+    let bytes = fs::read(&file).map_err(|source| failed("read", &file, source))?;
+    Ok(read(&file, &bytes)?.journal_id)
+}
+
+fn write(path: &Path, stored: &Stored) -> Result<(), Error> {
+    let file = path.join(FILE);
+    let temporary = path.join("identity.tmp");
+    let write = || -> std::io::Result<()> {
+        let mut out =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        out.write_all(&serde_json::to_vec_pretty(stored)?)?;
+        out.sync_all()?;
+        fs::rename(&temporary, &file)?;
+        fs::File::open(path)?.sync_all()
+    };
+    write().map_err(|source| failed("write", &file, source))
+}
+
+fn lock(path: &Path) -> Result<fs::File, Error> {
+    let file = path.join(LOCK);
+    let mut lock = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&file)
+        .map_err(|source| failed("open", &file, source))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = lock.read_to_string(&mut pid); // only for the message
+            let pid = pid.trim().to_owned();
+            return Err(Error::Locked { folder: path.display().to_string(), pid });
+        }
+        Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &file, source)),
+    }
+    let write = |lock: &mut fs::File| -> std::io::Result<()> {
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{}", std::process::id())
+    };
+    write(&mut lock).map_err(|source| failed("write", &file, source))?;
+    Ok(lock)
+}

@@ -1,0 +1,347 @@
+//! The end of the journal that is written to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::entry::Kind;
+use super::error::Error;
+use super::files::{File, Files};
+use super::read::{failed, header, segments};
+use super::recover::{self, Recovered};
+use super::segment::{self, ENTRY_BYTES_MAX, Header, Parsed};
+use crate::model::EntryNo;
+
+/// Appended bytes that are gathered before they are written, synced or not.
+const WRITE_BYTES: usize = 4 << 20;
+
+/// Limits, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A segment that has reached this size is followed by a new one.
+    pub segment_bytes: u64,
+    /// Segments beyond this size all together may go, oldest first, once the store needs them no more.
+    pub retain_bytes: u64,
+    /// So may segments older than this.
+    pub retain_age_s: u64,
+    /// Size at which ingest stops reading (rule 9).
+    pub quota_bytes: u64,
+    /// Free space of the file system below which ingest stops reading (rule 9).
+    pub reserve_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            segment_bytes: 64 << 20,
+            retain_bytes: 1 << 30,
+            retain_age_s: 24 * 3600,
+            quota_bytes: 64 << 30,
+            reserve_bytes: 256 << 20,
+        }
+    }
+}
+
+/// A segment and when it was sealed, for retention.
+#[derive(Clone, Debug)]
+struct Sealed {
+    first: EntryNo,
+    size_bytes: u64,
+    sealed_unix_s: u64,
+}
+
+/// See the module.
+pub struct Journal {
+    files: Arc<dyn Files>,
+    options: Options,
+    journal_id: String,
+    sealed: Vec<Sealed>,
+    first: EntryNo,
+    file: Box<dyn File>,
+    /// Bytes written to the current segment.
+    written: u64,
+    buffer: Vec<u8>,
+    head: Vec<(Kind, Bytes)>,
+    end: EntryNo,
+    durable: EntryNo,
+    poisoned: bool,
+    full: bool,
+    /// The time as it was last told; good enough for retention.
+    now_unix_s: u64,
+}
+
+impl Journal {
+    /// Opens or creates the journal in a folder; recovers it first (rule 4). `now_unix_s` is when segments
+    /// found count as sealed.
+    pub fn open(
+        files: Arc<dyn Files>,
+        options: Options,
+        journal_id: &str,
+        now_unix_s: u64,
+    ) -> Result<(Journal, Recovered), Error> {
+        let mut recovered = recover::recover(&*files, journal_id)?;
+        let mut firsts = segments(&*files)?;
+        if firsts.is_empty() {
+            create(&*files, journal_id, EntryNo(1), &[])?;
+            firsts.push(EntryNo(1));
+        }
+        let first = firsts.pop().unwrap_or(EntryNo(1)); // one was created when there was none
+        let mut sealed = Vec::new();
+        for first in firsts {
+            let name = segment::name(first);
+            let file = files.open(&name).map_err(|source| failed("open", &name, source))?;
+            let size_bytes = file.length().map_err(|source| failed("read", &name, source))?;
+            sealed.push(Sealed { first, size_bytes, sealed_unix_s: now_unix_s });
+        }
+        let name = segment::name(first);
+        let file = files.open(&name).map_err(|source| failed("open", &name, source))?;
+        let written = file.length().map_err(|source| failed("read", &name, source))?;
+        let head = std::mem::take(&mut recovered.head);
+        let mut journal = Journal {
+            files,
+            options,
+            journal_id: journal_id.to_owned(),
+            sealed,
+            first,
+            file,
+            written,
+            buffer: Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 4),
+            head,
+            end: recovered.last,
+            durable: recovered.last,
+            poisoned: false,
+            full: false,
+            now_unix_s,
+        };
+        journal.look_for_room()?;
+        Ok((journal, recovered))
+    }
+
+    /// Appends an entry; `payload` is its parts one after the other. Nothing is durable before
+    /// [`Journal::sync`].
+    pub fn append(&mut self, kind: Kind, payload: &[&[u8]]) -> Result<EntryNo, Error> {
+        self.alive()?;
+        let bytes: usize = payload.iter().map(|part| part.len()).sum();
+        if bytes > ENTRY_BYTES_MAX {
+            return Err(Error::TooLarge { bytes, limit: ENTRY_BYTES_MAX });
+        }
+        if self.end >= EntryNo::MAX {
+            return Err(Error::Exhausted);
+        }
+        let number = self.end.next();
+        segment::put_entry(&mut self.buffer, number, kind, payload);
+        self.end = number;
+        if self.buffer.len() >= WRITE_BYTES {
+            self.write_out()?;
+        }
+        Ok(number)
+    }
+
+    /// Makes everything appended durable; returns the last entry that is. After an error the journal takes
+    /// nothing more: the same pages may read fine and the next sync may "succeed" (rule 4).
+    pub fn sync(&mut self) -> Result<EntryNo, Error> {
+        self.alive()?;
+        if self.end == self.durable {
+            return Ok(self.durable);
+        }
+        self.write_out()?;
+        let name = segment::name(self.first);
+        let synced = self.file.sync().map_err(|source| failed("sync", &name, source));
+        self.poison(synced)?;
+        self.durable = self.end;
+        if self.written >= self.options.segment_bytes {
+            let rolled = self.roll();
+            self.poison(rolled)?;
+        }
+        Ok(self.durable)
+    }
+
+    /// The last entry appended.
+    pub fn end(&self) -> EntryNo {
+        self.end
+    }
+
+    /// The last entry that survives a power cut.
+    pub fn durable(&self) -> EntryNo {
+        self.durable
+    }
+
+    /// What the next segment begins with (rules 6, 8).
+    pub fn set_head(&mut self, head: Vec<(Kind, Bytes)>) {
+        self.head = head;
+    }
+
+    /// Removes every entry behind this one (rule 5), durably.
+    pub fn truncate_after(&mut self, last: EntryNo) -> Result<(), Error> {
+        self.alive()?;
+        if last >= self.end {
+            return Ok(());
+        }
+        self.write_out()?;
+        let truncated = self.truncate_files(last);
+        self.poison(truncated)?;
+        self.end = last;
+        self.durable = self.durable.min(last);
+        // Some of what is left may have been written and not yet synced.
+        let name = segment::name(self.first);
+        let synced = self.file.sync().map_err(|source| failed("sync", &name, source));
+        self.poison(synced)?;
+        self.durable = last;
+        Ok(())
+    }
+
+    /// Removes old segments that neither the store (which has made everything up to `store_durable` its own
+    /// for good) nor the retention asks for. Returns how many.
+    pub fn retain(&mut self, store_durable: EntryNo, now_unix_s: u64) -> Result<usize, Error> {
+        self.now_unix_s = now_unix_s;
+        let mut removed = 0;
+        while let Some(oldest) = self.sealed.first() {
+            let last = self.sealed.get(1).map_or(self.first, |next| next.first).previous();
+            let too_old = now_unix_s.saturating_sub(oldest.sealed_unix_s) > self.options.retain_age_s;
+            let too_many = self.size_bytes() > self.options.retain_bytes;
+            if last > store_durable || !(too_old || too_many) {
+                break;
+            }
+            let name = segment::name(oldest.first);
+            self.files.remove(&name).map_err(|source| failed("remove", &name, source))?;
+            self.sealed.remove(0);
+            removed += 1;
+        }
+        if removed > 0 {
+            self.files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
+        }
+        self.look_for_room()?;
+        Ok(removed)
+    }
+
+    /// Looks whether quota and reserve leave room (rule 9); [`Journal::is_full`] says what was found.
+    pub fn look_for_room(&mut self) -> Result<(), Error> {
+        let free = self.files.free_bytes().map_err(|source| failed("look at", "the folder", source))?;
+        self.full = self.size_bytes() >= self.options.quota_bytes || free < self.options.reserve_bytes;
+        Ok(())
+    }
+
+    /// Ingest is to stop reading.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.sealed.iter().map(|sealed| sealed.size_bytes).sum::<u64>()
+            + self.written
+            + self.buffer.len() as u64
+    }
+
+    pub fn segments(&self) -> usize {
+        self.sealed.len() + 1
+    }
+
+    /// The oldest entry that is still there (or the next one, when there is none).
+    pub fn first(&self) -> EntryNo {
+        self.sealed.first().map_or(self.first, |sealed| sealed.first)
+    }
+
+    fn alive(&self) -> Result<(), Error> {
+        if self.poisoned {
+            let source = std::io::Error::other("an earlier write failed");
+            return Err(failed("write", &segment::name(self.first), source));
+        }
+        Ok(())
+    }
+
+    fn poison<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.poisoned |= result.is_err();
+        result
+    }
+
+    fn write_out(&mut self) -> Result<(), Error> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let name = segment::name(self.first);
+        let wrote = self.file.write_at(self.written, &self.buffer).map_err(|e| failed("write", &name, e));
+        self.poison(wrote)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Begins a new segment behind the last durable entry.
+    fn roll(&mut self) -> Result<(), Error> {
+        let first = self.end.next();
+        let (file, written) = create(&*self.files, &self.journal_id, first, &self.head)?;
+        let sealed = Sealed { first: self.first, size_bytes: self.written, sealed_unix_s: self.now_unix_s };
+        self.sealed.push(sealed);
+        self.first = first;
+        self.file = file;
+        self.written = written;
+        self.look_for_room()
+    }
+
+    fn truncate_files(&mut self, last: EntryNo) -> Result<(), Error> {
+        let mut later = false;
+        while self.first > last.next()
+            && let Some(before) = self.sealed.pop()
+        {
+            let name = segment::name(self.first);
+            self.files.remove(&name).map_err(|source| failed("remove", &name, source))?;
+            let name = segment::name(before.first);
+            self.file = self.files.open(&name).map_err(|source| failed("open", &name, source))?;
+            self.first = before.first;
+            self.written = before.size_bytes;
+            later = true;
+        }
+        if later {
+            self.files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
+        }
+        let name = segment::name(self.first);
+        let end = offset_behind(&*self.file, &name, last)?;
+        self.file.set_length(end).map_err(|source| failed("truncate", &name, source))?;
+        self.written = end;
+        Ok(())
+    }
+}
+
+/// Creates a segment: header and file synced, then the folder.
+fn create(
+    files: &dyn Files,
+    journal_id: &str,
+    first: EntryNo,
+    head: &[(Kind, Bytes)],
+) -> Result<(Box<dyn File>, u64), Error> {
+    let name = segment::name(first);
+    let mut file = files.create(&name).map_err(|source| failed("create", &name, source))?;
+    let bytes = Header::encode(journal_id, first, head);
+    file.write_at(0, &bytes).map_err(|source| failed("write", &name, source))?;
+    file.sync().map_err(|source| failed("sync", &name, source))?;
+    files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
+    Ok((file, bytes.len() as u64))
+}
+
+/// Where the entries up to and including `last` end in this segment.
+fn offset_behind(file: &dyn File, name: &str, last: EntryNo) -> Result<u64, Error> {
+    let length = file.length().map_err(|source| failed("read", name, source))?;
+    let mut offset = header(file, name)?.size_bytes;
+    while offset < length {
+        let mut needed = segment::ENTRY_HEAD_BYTES;
+        let record = loop {
+            let mut block = vec![0; needed];
+            let read = file.read_at(offset, &mut block).map_err(|source| failed("read", name, source))?;
+            block.truncate(read);
+            match segment::parse(&Bytes::from(block)) {
+                Parsed::Entry(record) => break record,
+                Parsed::Needs(more) if read == needed => needed = more,
+                _ => {
+                    let reason = "an entry of ours cannot be read back".to_owned();
+                    return Err(Error::Damaged { file: name.to_owned(), offset, reason });
+                }
+            }
+        };
+        if record.number > last {
+            break;
+        }
+        offset += segment::size_of(&record);
+    }
+    Ok(offset)
+}

@@ -1,0 +1,193 @@
+//! One row changes: the row, its links, the documents it dirties.
+
+use std::sync::Arc;
+
+use super::work::Work;
+use super::{Applier, Error};
+use crate::model::{Cell, EntryNo, Row, RowWriter};
+use crate::projection::affected::{self, Contribution, RowChange, Upward};
+use crate::projection::plan::{LinkId, RowsError};
+use crate::store::dirty::Target;
+use crate::store::engine::{self, Engine, Read};
+use crate::store::meta;
+use crate::store::rows::{self, OldRow, RowReader};
+use crate::store::schema::StoredTable;
+
+impl<R: Read> Upward for RowReader<'_, R> {
+    fn linked_at_most<'a>(
+        &'a self,
+        link: LinkId,
+        key: &[u8],
+        limit: usize,
+        rows: &mut Vec<Row<'a>>,
+    ) -> Result<bool, RowsError> {
+        let rest = self
+            .walk_link(link, key, None, limit.saturating_add(1), rows)
+            .map_err(|error| RowsError(error.to_string()))?;
+        Ok(rest.is_none())
+    }
+}
+
+impl<E: Engine> Applier<E> {
+    /// Puts a row in place. `identity` is the key under which the old row stands; `cells` are in the
+    /// catalog's order, and unchanged TOAST values among them are taken from the old row.
+    #[expect(clippy::too_many_arguments, reason = "one row change has that many parts, in this one place")]
+    pub(super) fn upsert(
+        &mut self,
+        work: &mut Work<'_, E>,
+        entry: EntryNo,
+        table: &StoredTable,
+        identity: &[u8],
+        leaf: u16,
+        cells: &mut [Cell<'_>],
+        same_key: bool,
+    ) -> Result<(), Error> {
+        let compiled = Arc::clone(&self.compiled);
+        let schema = &compiled.schema;
+        let old = rows::find_old(work.batch()?, schema, table, identity)?;
+        let mut writer = RowWriter::default();
+        writer.begin(entry, table.layout, leaf);
+        let mut incomplete = false;
+        {
+            let old_row = old.as_ref().map(|old| old.row(table)).transpose()?;
+            for (column, cell) in cells.iter().enumerate() {
+                let cell = match (cell, &old_row) {
+                    (Cell::Unchanged, Some(old)) => old.cell(column),
+                    (cell, _) => *cell,
+                };
+                incomplete |= cell == Cell::Unchanged;
+                writer.cell(cell);
+            }
+        }
+        let row = Row::parse(writer.bytes())
+            .map_err(|error| Error::Message { entry, reason: error.to_string() })?;
+        let mut key = identity.to_vec();
+        if !same_key {
+            let new_key = crate::projection::plan::key_of(&row, &table.key.columns, &table.key.classes);
+            key = new_key.unwrap_or(key); // an unchanged, TOASTed key stands in the old tuple alone
+        }
+        if key != identity {
+            if let Some(old) = &old {
+                rows::remove(work.batch()?, table, identity, old)?;
+                self.reached.rows -= 1;
+                self.note_incomplete(work, table, identity, false)?;
+            }
+            self.entomb(work, table, identity, entry)?;
+            // Whatever stands under the new key is not there in the source any more.
+            self.delete(work, entry, table, &key)?;
+            rows::put(work.batch()?, schema, table, &key, None, writer.bytes())?;
+            self.reached.rows += 1;
+        } else {
+            rows::put(work.batch()?, schema, table, &key, old.as_ref(), writer.bytes())?;
+            self.reached.rows += u64::from(old.is_none());
+        }
+        self.note_incomplete(work, table, &key, incomplete)?;
+        work.rows += 1;
+        self.contribute(work, entry, table, old.as_ref(), Some(writer.bytes()))
+    }
+
+    /// Removes the row under a key; one that is not there may still have to be kept from coming back with a
+    /// chunk (rule 14).
+    pub(super) fn delete(
+        &mut self,
+        work: &mut Work<'_, E>,
+        entry: EntryNo,
+        table: &StoredTable,
+        key: &[u8],
+    ) -> Result<(), Error> {
+        let compiled = Arc::clone(&self.compiled);
+        self.entomb(work, table, key, entry)?;
+        let Some(old) = rows::find_old(work.batch()?, &compiled.schema, table, key)? else { return Ok(()) };
+        rows::remove(work.batch()?, table, key, &old)?;
+        self.reached.rows -= 1;
+        work.rows += 1;
+        self.note_incomplete(work, table, key, false)?;
+        self.contribute(work, entry, table, Some(&old), None)
+    }
+
+    fn entomb(
+        &mut self,
+        work: &mut Work<'_, E>,
+        table: &StoredTable,
+        key: &[u8],
+        entry: EntryNo,
+    ) -> Result<(), Error> {
+        if self.is_being_read(table) {
+            meta::put_tombstone(work.batch()?, table.id, key, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Whether some part of this table is not complete.
+    pub(super) fn is_being_read(&self, table: &StoredTable) -> bool {
+        self.units.iter().any(|unit| unit.table == table.id && !unit.complete)
+    }
+
+    /// Keeps the list of rows that hold a value not known.
+    pub(super) fn note_incomplete(
+        &mut self,
+        work: &mut Work<'_, E>,
+        table: &StoredTable,
+        key: &[u8],
+        incomplete: bool,
+    ) -> Result<(), Error> {
+        if !incomplete && self.reached.incomplete == 0 {
+            return Ok(());
+        }
+        let was = meta::set_incomplete(work.batch()?, table.id, key, incomplete)?;
+        match (was, incomplete) {
+            (false, true) => self.reached.incomplete += 1,
+            (true, false) => self.reached.incomplete -= 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Dirties what a changed row dirties, in every projection (the superset rule).
+    fn contribute(
+        &mut self,
+        work: &mut Work<'_, E>,
+        entry: EntryNo,
+        table: &StoredTable,
+        old: Option<&OldRow>,
+        new: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let plans = self.marked_plans();
+        if plans.is_empty() {
+            return Ok(());
+        }
+        let compiled = Arc::clone(&self.compiled);
+        let broken = |reason: String| engine::Error::Broken { operation: "find documents", reason };
+        let old = old.map(|old| old.row(table)).transpose()?;
+        let new = new.map(|new| Row::parse(new).map_err(|error| broken(error.to_string()))).transpose()?;
+        let changed = match (&old, &new) {
+            (Some(old), Some(new)) => affected::changed(old, new, table.columns),
+            _ => Default::default(),
+        };
+        let change = RowChange { table: table.id, old, new, changed };
+        let mut points = Vec::new();
+        let mut scans = Vec::new();
+        {
+            let reader = RowReader { read: &*work.batch()?, schema: &compiled.schema };
+            for (plan, generation) in plans {
+                let set = &compiled.schema.plans;
+                affected::affected(&set.plans[plan], set, &reader, &change, &mut |contribution| {
+                    match contribution {
+                        Contribution::Point { key } => points.push((generation, key)),
+                        Contribution::Scan { node, key, depth } => {
+                            scans.push((generation, Target::Prefix { node, key }, depth));
+                        }
+                    }
+                })
+                .map_err(|error| broken(error.to_string()))?;
+            }
+        }
+        for (generation, key) in points {
+            work.point(generation, key, entry);
+        }
+        for (generation, target, depth) in scans {
+            work.scan(&mut self.reached, generation, target, depth, (entry, entry))?;
+        }
+        Ok(())
+    }
+}

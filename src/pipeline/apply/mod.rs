@@ -1,0 +1,373 @@
+//! Apply: journal -> row store. A fold of the journal alone.
+//!
+//! [`Applier::step`] takes the entries that have become durable and the documents that deliver has settled,
+//! and makes them one batch of the store (or several, for something large: rule 29). It knows no thread and
+//! no clock; `run` drives it.
+//!
+//! Reading order: [`work`] (the open batch and what it has gathered), [`facts`] (definitions and layouts come
+//! into force), [`transaction`] (messages), [`change`] (one row), [`backfill`] (chunks and sweeps), [`unfold`]
+//! (scans become points).
+
+pub mod backfill;
+mod change;
+pub mod facts;
+pub mod transaction;
+mod unfold;
+mod work;
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::journal::Kind;
+use crate::journal::entry::{Command, Commit, InvalidEntry, Position, Record};
+use crate::model::{EntryNo, Generation, Key};
+use crate::store::dirty::{self, Class, Mark, Target};
+use crate::store::engine::{self, Engine};
+use crate::store::meta::{self, GenerationState, Quarantined, Reached, Stage, UnitState};
+use crate::store::schema::Schema;
+use transaction::Bound;
+use work::Work;
+
+/// Rows changed in one batch of the store before it is committed, when entries allow: large enough that a
+/// commit costs little, small enough that memory and the pause of deliver stay small (rule 29).
+pub const BATCH_ROWS_MAX: usize = 20_000;
+/// A generation with fewer scan points than this in its queue gets the next slice of its scan.
+const SCAN_POINTS_LOW: u64 = 4_000;
+/// Rows of one slice of a scan, a TRUNCATE, a sweep or a move of a table.
+const SLICE_ROWS: usize = 2_000;
+
+/// Why apply cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] engine::Error),
+    #[error("journal-unreadable: entry {entry}: {source}")]
+    Entry { entry: EntryNo, source: InvalidEntry },
+    #[error("journal-unreadable: entry {entry}: {reason}")]
+    Message { entry: EntryNo, reason: String },
+    #[error("facts-invalid: entry {entry}: {reason}")]
+    Facts { entry: EntryNo, reason: String },
+    #[error("journal-gap: entry {found} follows {after}")]
+    Gap { after: EntryNo, found: EntryNo },
+}
+
+/// What deliver learnt about one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    pub generation: Generation,
+    pub document: Key,
+    /// The view that was delivered, or refused.
+    pub view: EntryNo,
+    /// In quarantine, and why; else it is in the sink.
+    pub refused: Option<Quarantined>,
+}
+
+/// What is asked of apply beside the journal; the journal need not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The alias leads to this generation now.
+    Published(Generation),
+    /// Forget these documents' quarantine; they stay undelivered until they change.
+    DropQuarantined(Vec<(Generation, Key)>),
+    /// Try these documents again.
+    RetryQuarantined(Vec<(Generation, Key)>),
+}
+
+/// The facts in force, compiled: shared with deliver.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// The Facts entry.
+    pub entry: EntryNo,
+    pub schema: Schema,
+    /// Generation of each plan, by position.
+    pub generations: Vec<Generation>,
+}
+
+/// The fold.
+pub use backfill::{join_chunk, split_chunk};
+
+pub struct Applier<E> {
+    engine: Arc<E>,
+    reached: Reached,
+    compiled: Arc<Compiled>,
+    generations: Vec<GenerationState>,
+    units: Vec<UnitState>,
+    relations: HashMap<u32, Bound>,
+}
+
+impl<E: Engine> Applier<E> {
+    /// Goes on where the store stands. A new store begins before the first entry of this journal.
+    pub fn load(engine: Arc<E>, journal_id: &str) -> Result<Applier<E>, Error> {
+        let view = engine.view()?;
+        let mut reached = meta::reached(&view)?;
+        if reached.journal_id.is_empty() {
+            reached.journal_id = journal_id.to_owned();
+        }
+        let generations = meta::generations(&view)?;
+        let units = meta::units(&view)?;
+        let facts = meta::facts(&view)?;
+        let storage = meta::storage(&view)?;
+        let relations = meta::relations(&view)?;
+        drop(view);
+        let compiled = match facts {
+            None => Compiled::default(),
+            Some(payload) => facts::compile(reached.facts, &payload, &storage)?,
+        };
+        let mut applier = Applier {
+            engine,
+            reached,
+            compiled: Arc::new(compiled),
+            generations,
+            units,
+            relations: HashMap::new(),
+        };
+        for message in relations {
+            applier.bind(&message)?;
+        }
+        Ok(applier)
+    }
+
+    pub fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
+    pub fn compiled(&self) -> &Arc<Compiled> {
+        &self.compiled
+    }
+
+    pub fn generations(&self) -> &[GenerationState] {
+        &self.generations
+    }
+
+    pub fn units(&self) -> &[UnitState] {
+        &self.units
+    }
+
+    /// Whether there is a scan to unfold now.
+    pub fn has_scans(&self) -> bool {
+        self.generations.iter().any(|state| self.wants_slice(state))
+    }
+
+    /// Applies entries in their order, settles documents, carries out orders, and unfolds a slice of a scan
+    /// where the queue runs low; all in one batch unless it is too large for one. Entries at or before the
+    /// one reached are skipped: after a crash the journal is read again from there.
+    pub fn step(&mut self, records: &[Record], settles: &[Settle], orders: &[Order]) -> Result<u64, Error> {
+        let engine = Arc::clone(&self.engine);
+        let mut work = Work::new(&*engine)?;
+        for settle in settles {
+            self.settle(&mut work, settle)?;
+        }
+        for order in orders {
+            self.order(&mut work, order)?;
+        }
+        let mut rows = 0;
+        for record in records {
+            if record.number <= self.reached.entry {
+                continue;
+            }
+            if record.number != self.reached.entry.next() {
+                return Err(Error::Gap { after: self.reached.entry, found: record.number });
+            }
+            self.entry(&mut work, record)?;
+            self.reached.entry = record.number;
+            self.reached.message = 0;
+            self.reached.inside = record.kind == Kind::TransactionPart;
+            if work.rows >= BATCH_ROWS_MAX {
+                rows += work.rows as u64;
+                self.commit(&mut work)?;
+            }
+        }
+        self.unfold_slice(&mut work)?;
+        for position in 0..self.generations.len() {
+            dirty::lift_barriers(work.batch()?, self.generations[position].generation)?;
+        }
+        rows += work.rows as u64;
+        self.commit(&mut work)?;
+        Ok(rows)
+    }
+
+    fn entry(&mut self, work: &mut Work<'_, E>, record: &Record) -> Result<(), Error> {
+        let entry = record.number;
+        match record.kind {
+            Kind::Connected => {
+                self.relations.clear();
+                meta::clear_relations(work.batch()?)?;
+            }
+            Kind::Facts => self.facts(work, entry, &record.payload)?,
+            Kind::Intent => {}
+            Kind::Position => {
+                let position: Position = json(record)?;
+                self.reached.lsn = position.lsn;
+            }
+            Kind::TransactionPart => self.messages(work, entry, &record.payload)?,
+            Kind::Transaction => {
+                let (commit, messages) =
+                    Commit::decode(&record.payload).map_err(|source| Error::Entry { entry, source })?;
+                self.messages(work, entry, messages)?;
+                self.reached.lsn = commit.end;
+                self.reached.commit_time_us = commit.time_us;
+            }
+            Kind::BackfillBegin => {
+                let backfill = json(record)?;
+                self.backfill_begin(work, entry, &backfill)?;
+            }
+            Kind::Chunk => self.chunk(work, record)?,
+            Kind::BackfillEnd => {
+                let backfill = json(record)?;
+                self.backfill_end(work, entry, &backfill)?;
+            }
+            Kind::Command => {
+                let command: Command = json(record)?;
+                self.command(work, entry, &command)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, work: &mut Work<'_, E>, entry: EntryNo, command: &Command) -> Result<(), Error> {
+        match command {
+            Command::Whole { generation } => {
+                if self.generations.iter().any(|state| state.generation == *generation) {
+                    work.scan(&mut self.reached, *generation, Target::Whole, 0, (entry, entry))?;
+                }
+            }
+            Command::Documents { generation, keys } => {
+                for key in keys {
+                    let key = from_hex(key).ok_or_else(|| Error::Message {
+                        entry,
+                        reason: "a document's key is not hexadecimal".to_owned(),
+                    })?;
+                    work.point(*generation, key, entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, work: &mut Work<'_, E>, settle: &Settle) -> Result<(), Error> {
+        let count = count_of(&mut self.reached, settle.generation);
+        dirty::settle(work.batch()?, settle.generation, &settle.document, settle.view, count)?;
+        match &settle.refused {
+            Some(refused) => {
+                let earlier = meta::quarantined(work.batch()?, settle.generation, &settle.document)?;
+                let attempts = earlier.as_ref().map_or(1, |earlier| earlier.attempts + 1);
+                let refused = Quarantined { attempts, ..refused.clone() };
+                meta::put_quarantined(work.batch()?, settle.generation, &settle.document, &refused)?;
+                self.reached.quarantined += u64::from(earlier.is_none());
+            }
+            None if self.reached.quarantined > 0 => {
+                let was = meta::remove_quarantined(work.batch()?, settle.generation, &settle.document)?;
+                self.reached.quarantined -= u64::from(was);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, work: &mut Work<'_, E>, order: &Order) -> Result<(), Error> {
+        match order {
+            Order::Published(generation) => {
+                for state in &mut self.generations {
+                    if state.generation == *generation {
+                        state.published = true;
+                        if state.stage == Stage::Building {
+                            state.stage = Stage::Live;
+                        }
+                        meta::put_generation(work.batch()?, state)?;
+                    }
+                }
+            }
+            Order::DropQuarantined(documents) => {
+                for (generation, document) in documents {
+                    let was = meta::remove_quarantined(work.batch()?, *generation, document)?;
+                    self.reached.quarantined -= u64::from(was);
+                }
+            }
+            Order::RetryQuarantined(documents) => {
+                for (generation, document) in documents {
+                    let entry = self.reached.entry;
+                    let mark = Mark { first: entry, last: entry, class: Class::Change };
+                    let count = count_of(&mut self.reached, *generation);
+                    dirty::mark(work.batch()?, *generation, document, mark, count)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what is open, with how far it has come, and begins anew.
+    fn commit(&mut self, work: &mut Work<'_, E>) -> Result<(), Error> {
+        work.commit(&mut self.reached)
+    }
+
+    /// Whether anything of this projection's generation is worth a mark: one that was never built gets a
+    /// whole scan once its tables are complete, and its index is empty until then.
+    fn is_marked(state: &GenerationState) -> bool {
+        match state.stage {
+            Stage::Waiting => state.built_from != EntryNo::ZERO,
+            Stage::Building | Stage::Live => true,
+            Stage::Dropped => false,
+        }
+    }
+
+    /// Plans whose documents are to be marked, with their generations.
+    fn marked_plans(&self) -> Vec<(usize, Generation)> {
+        let compiled = &self.compiled;
+        compiled
+            .generations
+            .iter()
+            .enumerate()
+            .filter(|(_, generation)| {
+                self.generations
+                    .iter()
+                    .any(|state| state.generation == **generation && Self::is_marked(state))
+            })
+            .map(|(plan, generation)| (plan, *generation))
+            .collect()
+    }
+}
+
+/// The counters of one generation.
+fn count_of(reached: &mut Reached, generation: Generation) -> &mut dirty::Count {
+    let position = match reached.dirty.iter().position(|(known, _)| *known == generation) {
+        Some(position) => position,
+        None => {
+            reached.dirty.push((generation, dirty::Count::default()));
+            reached.dirty.len() - 1
+        }
+    };
+    &mut reached.dirty[position].1
+}
+
+fn json<T: serde::de::DeserializeOwned>(record: &Record) -> Result<T, Error> {
+    serde_json::from_slice(&record.payload).map_err(|error| Error::Entry {
+        entry: record.number,
+        source: InvalidEntry { kind: record.kind.name(), reason: error.to_string() },
+    })
+}
+
+/// Bytes as hexadecimal digits, as commands name documents.
+pub fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
+
+/// The reverse of [`to_hex`].
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    digits
+        .chunks(2)
+        .map(|pair| {
+            let high = char::from(pair[0]).to_digit(16)?;
+            let low = char::from(pair[1]).to_digit(16)?;
+            Some((high << 4 | low) as u8)
+        })
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! Deliver: dirty documents -> assembled from one consistent view -> sink -> settled.
+//!
+//! [`Deliverer`] is the state of the loop and knows no thread, socket or clock: it is asked for the next
+//! request, told how requests ended, and says what to settle. One document id is in at most one request at a
+//! time: that is its lane (hazards 45, 49). Documents that must be tried again are assembled again, from a
+//! newer view if there is one (rule 39).
+
+mod judge;
+mod take;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::apply::Settle;
+use crate::model::{Document, EntryNo, Epoch, Generation, Key, Version};
+use crate::store::engine;
+pub use take::{Frame, OpenGeneration};
+
+/// Documents assembled from one view before it is let go (rule "views are short": a view held open makes
+/// the store grow).
+pub const VIEW_DOCUMENTS_MAX: usize = 500;
+/// Judged documents after which a rate of refusals means something.
+const REFUSAL_WINDOW: u32 = 200;
+
+/// Limits of requests, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub requests_in_flight: usize,
+    pub bulk_documents: usize,
+    pub bulk_bytes: usize,
+    /// Share of refused documents among the last ones judged that stops the daemon, 0 to 1.
+    pub refusal_limit: f64,
+    /// First and longest pause before a document or the whole sink is tried again.
+    pub retry_first: Duration,
+    pub retry_max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            requests_in_flight: 4,
+            bulk_documents: 1_000,
+            bulk_bytes: 5 << 20,
+            refusal_limit: 0.5,
+            retry_first: Duration::from_millis(100),
+            retry_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why deliver cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] engine::Error),
+    #[error("assemble: {0}")]
+    Assemble(String),
+    /// Rule 36.
+    #[error(
+        "sink-other-writer: index {index} holds document {id} at version {current}, which this process never wrote\n    \
+         Stop the other daemon that writes to this index; then start this one again: it takes a new epoch."
+    )]
+    OtherWriter { index: String, id: String, current: Version },
+    #[error(
+        "sink-refuses-all: {refused} of the last {judged} documents of index {index} were refused, most with {code}\n    \
+         The mapping does not fit the documents. See `projectord quarantine list`, mend the projection, and start again."
+    )]
+    RefusalRate { index: String, refused: u32, judged: u32, code: String },
+    #[error(
+        "sink-index-gone: index {index} is gone or was replaced: {reason}\n    \
+         Run `projectord backfill --projection {projection}` to build it again."
+    )]
+    IndexGone { index: String, projection: String, reason: String },
+}
+
+/// One bulk request on its way.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub number: u64,
+    pub documents: Vec<Document>,
+    /// Which mark each document settles.
+    pub marks: Vec<(Generation, Key)>,
+    pub view: EntryNo,
+}
+
+/// A document that is not to be touched for a while.
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    until: Duration,
+    attempts: u32,
+}
+
+/// The state of the loop.
+#[derive(Debug)]
+pub struct Deliverer {
+    options: Options,
+    epoch: Epoch,
+    next_request: u64,
+    in_flight: HashSet<(Generation, Key)>,
+    requests: HashMap<u64, Arc<Request>>,
+    resting: HashMap<(Generation, Key), Resting>,
+    /// The whole sink rests.
+    sink_rests: Option<Resting>,
+    refusals: HashMap<Generation, Refusals>,
+    turn: usize,
+    served: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Refusals {
+    judged: u32,
+    refused: u32,
+    code: String,
+}
+
+impl Deliverer {
+    pub fn new(options: Options, epoch: Epoch) -> Deliverer {
+        Deliverer {
+            options,
+            epoch,
+            next_request: 1,
+            in_flight: HashSet::new(),
+            requests: HashMap::new(),
+            resting: HashMap::new(),
+            sink_rests: None,
+            refusals: HashMap::new(),
+            turn: 0,
+            served: 0,
+        }
+    }
+
+    /// Whether another request may go out now.
+    pub fn has_room(&self, now: Duration) -> bool {
+        let rests = self.sink_rests.is_some_and(|rest| now < rest.until);
+        // After a failure of the sink one request at a time finds out whether it is back.
+        let allowed = if self.sink_rests.is_some() { 1 } else { self.options.requests_in_flight };
+        !rests && self.requests.len() < allowed
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// When something that rests may be tried again.
+    pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
+        let documents = self.resting.values().map(|rest| rest.until).filter(|until| *until > now).min();
+        [documents, self.sink_rests.map(|rest| rest.until)].into_iter().flatten().min()
+    }
+
+    /// The pause before attempt number `attempts + 1`, from a random number.
+    fn pause(&self, attempts: u32, random: u64) -> Duration {
+        let doubled = self.options.retry_first.saturating_mul(1 << attempts.min(16));
+        let longest = doubled.min(self.options.retry_max);
+        // Between half of it and all of it, so that many do not come back at once.
+        let jitter = (random % 1_000) as u32;
+        longest / 2 + longest.saturating_mul(jitter) / 2_000
+    }
+}
+
+/// How a request ended, for those who count.
+#[derive(Debug, Default)]
+pub struct Judged {
+    pub settles: Vec<Settle>,
+    pub delivered: super::observer::Delivered,
+    /// Reasons of what is tried again.
+    pub retries: Vec<String>,
+}

@@ -1,0 +1,470 @@
+//! Ingest: source -> journal.
+//!
+//! [`Ingest`] appends what comes from the stream, holds backfill chunks until their marker comes back
+//! (rule 11), lets nothing in between the parts of a transaction (rule 5), and says what may be confirmed
+//! after each sync. It decodes nothing but the first bytes of a message, and waits for nobody downstream. It
+//! knows no thread and no clock.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hashbrown::HashMap;
+
+use crate::journal::entry::{self, Backfill, Command, Commit, Facts, Intent, Position};
+use crate::journal::{self, Journal, Kind};
+use crate::model::{EntryNo, Lsn};
+use crate::pgoutput::decoder::decode;
+use crate::pgoutput::message::Message;
+use crate::pipeline::apply;
+use crate::progress::{IDLE_POSITION_EVERY, JOURNAL_STALL_MAX};
+use crate::source::{Event, HeldChunk, Identity};
+
+/// Marker messages of ours carry this prefix.
+pub const MARKER_PREFIX: &str = "projectord";
+/// A message larger than this cannot be journaled: the stream stops with an error. Elasticsearch would
+/// refuse a document of that size (100 MB) in any case.
+pub const MESSAGE_BYTES_MAX: usize = 60 << 20;
+
+/// Why ingest cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The stream does not say what the protocol allows: the connection is given up and begun anew.
+    #[error("source-stream: {0}")]
+    Stream(String),
+    #[error(
+        "source-message-too-large: a message of {bytes} bytes; the limit is {limit}\n    \
+         Rows of that size are not supported; exclude the table or make the row smaller."
+    )]
+    TooLarge { bytes: usize, limit: usize },
+}
+
+/// What to append as soon as no transaction is open.
+#[derive(Debug)]
+pub enum Order {
+    Command(Command),
+    Facts(Box<Facts>),
+    Intent(Intent),
+    Position(Position),
+    /// Append a BackfillBegin when this marker comes back.
+    Begin {
+        nonce: String,
+        backfill: Backfill,
+    },
+    End(Backfill),
+    /// Hold until its marker comes back.
+    Chunk(HeldChunk),
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Appended under this number; durable with the next sync.
+    Appended(EntryNo),
+    /// The connection ended before the marker came back: read again (rule 11).
+    Dropped,
+}
+
+/// Identifies an order to whoever gave it.
+pub type Ticket = u64;
+
+#[derive(Debug)]
+struct OpenTransaction {
+    first: EntryNo,
+    commit: Lsn,
+    xid: u32,
+    rows: u32,
+    /// The messages gathered since the last part.
+    messages: Vec<u8>,
+    parts: bool,
+}
+
+/// Limits, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bytes of messages of one transaction that are gathered before they are appended as a part.
+    pub part_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { part_bytes: 1 << 20 }
+    }
+}
+
+/// The state of the loop.
+pub struct Ingest {
+    journal: Journal,
+    options: Options,
+    open: Option<OpenTransaction>,
+    /// Orders that wait for the open transaction to end.
+    waiting: VecDeque<(Ticket, Order)>,
+    /// Orders that wait for their marker.
+    held: HashMap<String, (Ticket, Order)>,
+    done: Vec<(Ticket, Done)>,
+    head: Head,
+    /// End of the last complete entry that carries a position.
+    end_lsn: Lsn,
+    /// The same, of what is on disk.
+    durable_lsn: Lsn,
+    received: Lsn,
+    /// The last entry that apply may read once it is durable: not a part of an open transaction.
+    complete: EntryNo,
+    durable_complete: EntryNo,
+    idle: Option<(Lsn, bool)>,
+    last_position: Duration,
+    /// Since when data is pending that was not yet journaled (rule 2).
+    pending_since: Option<Duration>,
+}
+
+/// What a segment has to repeat (rules 6, 8).
+#[derive(Debug, Default)]
+struct Head {
+    facts: Option<Bytes>,
+    connected: Option<Bytes>,
+    relations: HashMap<u32, Bytes>,
+}
+
+impl Ingest {
+    /// `end_lsn` is where the journal ends; zero before there was a slot.
+    pub fn new(journal: Journal, options: Options, end_lsn: Lsn, facts: Option<Bytes>) -> Ingest {
+        let complete = journal.end();
+        Ingest {
+            durable_complete: journal.durable(),
+            journal,
+            options,
+            open: None,
+            waiting: VecDeque::new(),
+            held: HashMap::new(),
+            done: Vec::new(),
+            head: Head { facts, ..Head::default() },
+            end_lsn,
+            durable_lsn: end_lsn,
+            received: end_lsn,
+            complete,
+            idle: None,
+            last_position: Duration::ZERO,
+            pending_since: None,
+        }
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub fn journal_mut(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// The last entry that apply may read.
+    pub fn durable_complete(&self) -> EntryNo {
+        self.durable_complete
+    }
+
+    /// What PostgreSQL may be told (G4).
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable_lsn
+    }
+
+    /// The end of everything appended, synced or not.
+    pub fn end_lsn(&self) -> Lsn {
+        self.end_lsn
+    }
+
+    pub fn received(&self) -> Lsn {
+        self.received
+    }
+
+    /// Whether something was appended since the last sync.
+    pub fn is_dirty(&self) -> bool {
+        self.journal.end() > self.journal.durable()
+    }
+
+    /// Rule 9: no room; nothing more is to be read until there is.
+    pub fn is_full(&self) -> bool {
+        self.journal.is_full()
+    }
+
+    /// Rule 2: data is pending and nothing reached the disk for so long that the connection must go.
+    pub fn is_stalled(&self, now: Duration) -> bool {
+        self.pending_since.is_some_and(|since| now.saturating_sub(since) > JOURNAL_STALL_MAX)
+    }
+
+    /// Takes an event of the stream.
+    pub fn event(&mut self, event: Event, now: Duration) -> Result<(), Error> {
+        match event {
+            Event::Connected(identity) => self.connected(&identity),
+            Event::Message { wal_end, payload } => {
+                self.received = self.received.max(wal_end);
+                self.pending_since.get_or_insert(now);
+                self.message(&payload)
+            }
+            Event::Keepalive { wal_end, reply_requested } => {
+                self.received = self.received.max(wal_end);
+                let asked = reply_requested || self.idle.is_some_and(|(_, asked)| asked);
+                self.idle = Some((wal_end, asked));
+                self.idle_position(now)
+            }
+            Event::Lost { .. } => self.lost(),
+        }
+    }
+
+    /// Takes an order; its fate is told by [`Ingest::take_done`].
+    pub fn order(&mut self, ticket: Ticket, order: Order) -> Result<(), Error> {
+        match &order {
+            Order::Begin { nonce, .. } => {
+                self.held.insert(nonce.clone(), (ticket, order));
+                Ok(())
+            }
+            Order::Chunk(chunk) => {
+                self.held.insert(chunk.nonce.clone(), (ticket, order));
+                Ok(())
+            }
+            _ => {
+                self.waiting.push_back((ticket, order));
+                self.append_waiting()
+            }
+        }
+    }
+
+    /// Orders that are settled since the last call.
+    pub fn take_done(&mut self) -> Vec<(Ticket, Done)> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// Writes and syncs everything appended: a group.
+    pub fn sync(&mut self, now: Duration) -> Result<(), Error> {
+        self.idle_position(now)?;
+        self.journal.sync()?;
+        self.durable_lsn = self.end_lsn;
+        self.durable_complete = self.complete;
+        self.pending_since = self.open.as_ref().map(|_| now);
+        Ok(())
+    }
+
+    fn connected(&mut self, identity: &Identity) -> Result<(), Error> {
+        self.drop_open()?;
+        let payload = json(identity);
+        self.append(Kind::Connected, &[&payload])?;
+        self.head.connected = Some(payload.into());
+        self.head.relations.clear();
+        self.set_head();
+        Ok(())
+    }
+
+    /// The connection ended: an open transaction and held chunks are dropped (rules 5, 11).
+    fn lost(&mut self) -> Result<(), Error> {
+        self.drop_open()?;
+        self.idle = None;
+        self.pending_since = None;
+        self.done.extend(self.held.drain().map(|(_, (ticket, _))| (ticket, Done::Dropped)));
+        self.append_waiting()
+    }
+
+    fn drop_open(&mut self) -> Result<(), Error> {
+        if let Some(open) = self.open.take()
+            && open.parts
+        {
+            self.journal.truncate_after(open.first.previous())?;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, payload: &Bytes) -> Result<(), Error> {
+        if payload.len() > MESSAGE_BYTES_MAX {
+            return Err(Error::TooLarge { bytes: payload.len(), limit: MESSAGE_BYTES_MAX });
+        }
+        match payload.first() {
+            Some(b'I' | b'U' | b'D' | b'T') => self.row(payload),
+            Some(b'R') => self.relation(payload),
+            Some(b'B') => self.begin(payload),
+            Some(b'C') => self.commit(payload),
+            Some(b'M') => self.marker(payload),
+            Some(b'Y' | b'O') => self.gather(payload),
+            _ => Err(Error::Stream("an empty or unknown message".to_owned())),
+        }
+    }
+
+    fn begin(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let Message::Begin { final_lsn, xid, .. } = parse(payload)? else {
+            return Err(Error::Stream("BEGIN is another message".to_owned()));
+        };
+        if self.open.is_some() {
+            return Err(Error::Stream("BEGIN inside a transaction".to_owned()));
+        }
+        self.open = Some(OpenTransaction {
+            first: self.journal.end().next(),
+            commit: final_lsn,
+            xid,
+            rows: 0,
+            messages: Vec::new(),
+            parts: false,
+        });
+        Ok(())
+    }
+
+    fn row(&mut self, payload: &[u8]) -> Result<(), Error> {
+        if let Some(open) = &mut self.open {
+            open.rows = open.rows.saturating_add(1);
+        }
+        self.gather(payload)
+    }
+
+    fn relation(&mut self, payload: &Bytes) -> Result<(), Error> {
+        if let Some(oid) = payload.get(1..5) {
+            let oid = u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]);
+            // A copy: a slice would keep the whole block that it was read in alive.
+            self.head.relations.insert(oid, Bytes::copy_from_slice(payload));
+            self.set_head();
+        }
+        self.gather(payload)
+    }
+
+    fn gather(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let Some(open) = &mut self.open else {
+            // Type and origin outside a transaction carry nothing; a row there would be lost.
+            return match payload.first() {
+                Some(b'Y' | b'O' | b'R') => Ok(()),
+                _ => Err(Error::Stream("a row outside a transaction".to_owned())),
+            };
+        };
+        if !open.messages.is_empty() && open.messages.len() + payload.len() > self.options.part_bytes {
+            let messages = std::mem::take(&mut open.messages);
+            open.parts = true;
+            self.append_raw(Kind::TransactionPart, &[&messages])?;
+        }
+        if let Some(open) = &mut self.open {
+            entry::put_message(&mut open.messages, payload);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let Message::Commit { commit, end, time_us, .. } = parse(payload)? else {
+            return Err(Error::Stream("COMMIT is another message".to_owned()));
+        };
+        let Some(open) = self.open.take() else {
+            return Err(Error::Stream("COMMIT without BEGIN".to_owned()));
+        };
+        if open.commit != commit {
+            return Err(Error::Stream(format!("BEGIN announced {}, COMMIT is {commit}", open.commit)));
+        }
+        // Rule 6: we always start at the journal's end, so a known transaction is a mistake, not a repeat.
+        if end <= self.end_lsn {
+            return Err(Error::Stream(format!(
+                "a transaction that ends at {end} came again; the journal ends at {}",
+                self.end_lsn
+            )));
+        }
+        let head = Commit { commit, end, time_us, xid: open.xid, rows: open.rows, first: open.first };
+        self.append(Kind::Transaction, &[&head.encode(), &open.messages])?;
+        self.end_lsn = end;
+        self.idle = None;
+        self.append_waiting()
+    }
+
+    fn marker(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let Message::Logical { prefix, content, .. } = parse(payload)? else {
+            return Err(Error::Stream("a logical message is another message".to_owned()));
+        };
+        if prefix != MARKER_PREFIX {
+            return Ok(()); // somebody else's
+        }
+        let Ok(nonce) = std::str::from_utf8(content) else { return Ok(()) };
+        let Some((ticket, order)) = self.held.remove(nonce) else { return Ok(()) };
+        if self.open.is_some() {
+            return Err(Error::Stream("a marker inside a transaction".to_owned()));
+        }
+        let number = match order {
+            Order::Chunk(chunk) => {
+                self.append(Kind::Chunk, &[&apply::join_chunk(&chunk.head, &chunk.rows)])?
+            }
+            Order::Begin { backfill, .. } => self.append(Kind::BackfillBegin, &[&json(&backfill)])?,
+            _ => return Err(Error::Stream("an order was held that has no marker".to_owned())),
+        };
+        self.done.push((ticket, Done::Appended(number)));
+        Ok(())
+    }
+
+    /// Nothing pending: the server's own position may be confirmed once it is journaled (rules 2, 3): at
+    /// once when the server asks (it may be shutting down and waiting for just that), else now and then.
+    fn idle_position(&mut self, now: Duration) -> Result<(), Error> {
+        let Some((wal_end, asked)) = self.idle else { return Ok(()) };
+        if self.open.is_some() || wal_end <= self.end_lsn {
+            return Ok(());
+        }
+        if !asked && now.saturating_sub(self.last_position) < IDLE_POSITION_EVERY {
+            return Ok(());
+        }
+        self.idle = None;
+        self.last_position = now;
+        self.append(Kind::Position, &[&json(&Position { lsn: wal_end })])?;
+        self.end_lsn = wal_end;
+        Ok(())
+    }
+
+    fn append_waiting(&mut self) -> Result<(), Error> {
+        while self.open.is_none()
+            && let Some((ticket, order)) = self.waiting.pop_front()
+        {
+            let number = match &order {
+                Order::Command(command) => self.append(Kind::Command, &[&json(command)])?,
+                Order::Intent(intent) => self.append(Kind::Intent, &[&json(intent)])?,
+                Order::End(backfill) => self.append(Kind::BackfillEnd, &[&json(backfill)])?,
+                Order::Position(position) => {
+                    let number = self.append(Kind::Position, &[&json(position)])?;
+                    self.end_lsn = self.end_lsn.max(position.lsn);
+                    number
+                }
+                Order::Facts(facts) => {
+                    let payload = json(facts);
+                    let number = self.append(Kind::Facts, &[&payload])?;
+                    self.head.facts = Some(payload.into());
+                    self.set_head();
+                    number
+                }
+                Order::Begin { .. } | Order::Chunk(_) => {
+                    return Err(Error::Stream("an order waits for the wrong thing".to_owned()));
+                }
+            };
+            self.done.push((ticket, Done::Appended(number)));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, kind: Kind, payload: &[&[u8]]) -> Result<EntryNo, Error> {
+        let number = self.append_raw(kind, payload)?;
+        self.complete = number;
+        Ok(number)
+    }
+
+    fn append_raw(&mut self, kind: Kind, payload: &[&[u8]]) -> Result<EntryNo, Error> {
+        Ok(self.journal.append(kind, payload)?)
+    }
+
+    fn set_head(&mut self) {
+        let mut records = Vec::new();
+        records.extend(self.head.facts.iter().map(|facts| (Kind::Facts, facts.clone())));
+        records.extend(self.head.connected.iter().map(|connected| (Kind::Connected, connected.clone())));
+        if !self.head.relations.is_empty() {
+            let mut relations = BytesMut::new();
+            for relation in self.head.relations.values() {
+                relations.extend_from_slice(&(relation.len() as u32).to_le_bytes());
+                relations.extend_from_slice(relation);
+            }
+            records.push((Kind::TransactionPart, relations.freeze()));
+        }
+        self.journal.set_head(records);
+    }
+}
+
+fn parse(payload: &[u8]) -> Result<Message<'_>, Error> {
+    decode(payload).map_err(|error| Error::Stream(error.to_string()))
+}
+
+/// Control entries are plain structs of numbers and strings: their serialisation cannot fail.
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
