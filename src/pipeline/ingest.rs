@@ -25,6 +25,8 @@ pub const MARKER_PREFIX: &str = "projectord";
 /// A message larger than this cannot be journaled: the stream stops with an error. Elasticsearch would
 /// refuse a document of that size (100 MB) in any case.
 pub const MESSAGE_BYTES_MAX: usize = 60 << 20;
+/// Markers remembered whose orders have not come yet: more than chunks can be in flight.
+const MARKERS_SEEN_MAX: usize = 256;
 
 /// Why ingest cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,8 @@ pub struct Ingest {
     waiting: VecDeque<(Ticket, Order)>,
     /// Orders that wait for their marker.
     held: HashMap<String, (Ticket, Order)>,
+    /// Markers of this connection whose orders have not come yet.
+    seen: VecDeque<String>,
     done: Vec<(Ticket, Done)>,
     head: Head,
     /// End of the last complete entry that carries a position.
@@ -138,6 +142,7 @@ impl Ingest {
             open: None,
             waiting: VecDeque::new(),
             held: HashMap::new(),
+            seen: VecDeque::new(),
             done: Vec::new(),
             head: Head { facts, ..Head::default() },
             end_lsn,
@@ -213,13 +218,16 @@ impl Ingest {
 
     /// Takes an order; its fate is told by [`Ingest::take_done`].
     pub fn order(&mut self, ticket: Ticket, order: Order) -> Result<(), Error> {
-        match &order {
-            Order::Begin { nonce, .. } => {
+        let nonce = match &order {
+            Order::Begin { nonce, .. } => Some(nonce),
+            Order::Chunk(chunk) => Some(&chunk.nonce),
+            _ => None,
+        };
+        match nonce {
+            // Its marker was quicker than the order. Later than the marker is no worse: whatever the
+            // stream changed since L wins over the chunk either way (rule 14).
+            Some(nonce) if !self.seen.contains(nonce) => {
                 self.held.insert(nonce.clone(), (ticket, order));
-                Ok(())
-            }
-            Order::Chunk(chunk) => {
-                self.held.insert(chunk.nonce.clone(), (ticket, order));
                 Ok(())
             }
             _ => {
@@ -259,6 +267,7 @@ impl Ingest {
         self.drop_open()?;
         self.idle = None;
         self.pending_since = None;
+        self.seen.clear();
         self.done.extend(self.held.drain().map(|(_, (ticket, _))| (ticket, Done::Dropped)));
         self.append_waiting()
     }
@@ -373,19 +382,22 @@ impl Ingest {
             return Ok(()); // somebody else's
         }
         let Ok(nonce) = std::str::from_utf8(content) else { return Ok(()) };
-        let Some((ticket, order)) = self.held.remove(nonce) else { return Ok(()) };
         if self.open.is_some() {
             return Err(Error::Stream("a marker inside a transaction".to_owned()));
         }
-        let number = match order {
-            Order::Chunk(chunk) => {
-                self.append(Kind::Chunk, &[&apply::join_chunk(&chunk.head, &chunk.rows)])?
+        match self.held.remove(nonce) {
+            Some(held) => {
+                self.waiting.push_back(held);
+                self.append_waiting()
             }
-            Order::Begin { backfill, .. } => self.append(Kind::BackfillBegin, &[&json(&backfill)])?,
-            _ => return Err(Error::Stream("an order was held that has no marker".to_owned())),
-        };
-        self.done.push((ticket, Done::Appended(number)));
-        Ok(())
+            None => {
+                if self.seen.len() == MARKERS_SEEN_MAX {
+                    self.seen.pop_front();
+                }
+                self.seen.push_back(nonce.to_owned());
+                Ok(())
+            }
+        }
     }
 
     /// Nothing pending: the server's own position may be confirmed once it is journaled (rules 2, 3): at
@@ -425,9 +437,10 @@ impl Ingest {
                     self.set_head();
                     number
                 }
-                Order::Begin { .. } | Order::Chunk(_) => {
-                    return Err(Error::Stream("an order waits for the wrong thing".to_owned()));
+                Order::Chunk(chunk) => {
+                    self.append(Kind::Chunk, &[&apply::join_chunk(&chunk.head, &chunk.rows)])?
                 }
+                Order::Begin { backfill, .. } => self.append(Kind::BackfillBegin, &[&json(backfill)])?,
             };
             self.done.push((ticket, Done::Appended(number)));
         }

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod deliver;
 pub mod ingest;
 pub mod observer;
+pub mod run;
 pub mod status;
 
 pub use observer::Observer;

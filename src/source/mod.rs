@@ -5,10 +5,113 @@
 
 pub mod postgres;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
 
-use crate::model::{EntryNo, Lsn, TableId};
+pub use self::postgres::Error;
+use crate::model::{Catalog, EntryNo, Lsn, Table, TableId};
+
+/// The future that a source's call returns; boxed, so that a source can be handed in as an object.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// What the gate compares the server with (rules 3, 7, 41).
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// Where the journal ends; nothing before a slot was ever made.
+    pub end_lsn: Option<Lsn>,
+    /// What the last connection found.
+    pub recorded: Option<Identity>,
+    /// Tables whose rows we need.
+    pub tables: Vec<Table>,
+}
+
+/// Streaming has begun.
+pub struct Stream {
+    pub identity: Identity,
+    /// Things worth a person's attention, that stop nothing.
+    pub warnings: Vec<String>,
+    /// Groups of events, in their order. Ends with [`Event::Lost`].
+    pub events: mpsc::Receiver<Vec<Event>>,
+    /// What may be confirmed: everything up to here is durable.
+    pub confirm: watch::Sender<Lsn>,
+    /// Keeps the connection; dropped, it is closed at once.
+    pub connection: Box<dyn Connection>,
+}
+
+/// An open replication connection.
+pub trait Connection: Send {
+    /// Sends a last status and says goodbye, within a bound.
+    fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Tables as the definitions name them, looked up.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub catalog: Catalog,
+    /// Names that mean no table, each with the tables that it may have meant.
+    pub missing: Vec<(String, Vec<String>)>,
+}
+
+/// What the server says of our slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotStatus {
+    pub server: Lsn,
+    pub confirmed: Option<Lsn>,
+    pub retained_bytes: Option<u64>,
+    pub wal_status: Option<String>,
+}
+
+/// What to read for one chunk.
+#[derive(Clone, Debug)]
+pub struct ChunkRequest<'a> {
+    pub begin: EntryNo,
+    pub table: &'a Table,
+    /// The table's own oid, or a leaf's.
+    pub oid: u32,
+    pub sequence: u32,
+    pub range: ChunkRange,
+    pub rows: u32,
+    pub nonce: String,
+}
+
+/// A write database. Calls may run side by side; each opens or reuses a connection of its own.
+pub trait Source: Send + Sync {
+    /// Facts of the tables named (`table` or `schema.table`); ids of known tables are kept.
+    fn find<'a>(&'a self, names: &'a [String], known: &'a Catalog) -> Answer<'a, Found>;
+
+    /// Looks at the publication, creates or extends it when it may (`manage`).
+    fn prepare_publication<'a>(&'a self, tables: &'a [Table]) -> Answer<'a, ()>;
+
+    /// Creates the slot and returns its consistent point. `orphan`: an Intent entry says that a slot of
+    /// that name may be left from an attempt of ours, to be dropped first (rule 3). `waits` is told whom the
+    /// creation waits for.
+    fn create_slot<'a>(&'a self, orphan: bool, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn>;
+
+    /// Passes the gate on a replication connection and streams from the journal's end over it.
+    fn connect<'a>(&'a self, resume: &'a Resume) -> Answer<'a, Stream>;
+
+    /// Once the slot is active for us: is it where we think (rule 7), are we nobody's standby (rule 1)?
+    fn look_again<'a>(&'a self, resume: &'a Resume) -> Answer<'a, ()>;
+
+    /// Writes a marker into the stream (hazard 19).
+    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, ()>;
+
+    /// Waits until every transaction that runs now has ended (rule 12). `waits` is told whom it waits for.
+    fn wait_out<'a>(&'a self, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, ()>;
+
+    /// Rows that the server's statistics expect.
+    fn estimate<'a>(&'a self, oid: u32) -> Answer<'a, u64>;
+
+    /// Reads a chunk and emits its marker in the same session. Returns how long the SELECT took.
+    fn read_chunk<'a>(&'a self, request: &'a ChunkRequest<'a>) -> Answer<'a, (HeldChunk, Duration)>;
+
+    fn status<'a>(&'a self) -> Answer<'a, SlotStatus>;
+}
 
 /// What identifies the place in which a position means something, read by the gate at every connect
 /// (rules 7, 41) and written to the journal as a Connected entry.

@@ -1,1 +1,3 @@
-//! task
+//! Finite jobs over the same rooms.
+
+pub mod backfill;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::journal::Kind;
-use crate::journal::entry::{Command, Commit, InvalidEntry, Position, Record};
+use crate::journal::entry::{Command, Commit, InvalidEntry, Position, Record, Unit};
 use crate::model::{EntryNo, Generation, Key};
 use crate::store::dirty::{self, Class, Mark, Target};
 use crate::store::engine::{self, Engine};
@@ -72,6 +72,8 @@ pub enum Order {
     DropQuarantined(Vec<(Generation, Key)>),
     /// Try these documents again.
     RetryQuarantined(Vec<(Generation, Key)>),
+    /// These tables are to be read again from the source, from a new L.
+    ReadAgain(Vec<Unit>),
 }
 
 /// The facts in force, compiled: shared with deliver.
@@ -283,6 +285,16 @@ impl<E: Engine> Applier<E> {
                     let was = meta::remove_quarantined(work.batch()?, *generation, document)?;
                     self.reached.quarantined -= u64::from(was);
                 }
+            }
+            Order::ReadAgain(units) => {
+                for unit in &mut self.units {
+                    if units.iter().any(|named| named.table == unit.table && named.oid == unit.oid) {
+                        unit.begin = EntryNo::ZERO;
+                        unit.complete = false;
+                        meta::put_unit(work.batch()?, unit)?;
+                    }
+                }
+                self.open_generations(work, self.reached.entry)?;
             }
             Order::RetryQuarantined(documents) => {
                 for (generation, document) in documents {

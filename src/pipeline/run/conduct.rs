@@ -1,0 +1,424 @@
+//! The conductor: connects, backfills, publishes, looks after things, until told to stop.
+
+use std::sync::Arc;
+use std::sync::mpsc as threads;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::apply_loop::{self, look};
+use super::deliver_loop::{self, Deliver};
+use super::facts::{self, Looked};
+use super::{Applier, Asked, Error, Running, ingest_loop, thread};
+use crate::journal::entry::{Facts, Intent, Position};
+use crate::model::{Epoch, Lsn};
+use crate::pipeline::deliver::Deliverer;
+use crate::pipeline::ingest::Order;
+use crate::sink::{self, IndexSpec};
+use crate::source::{self, Event, Identity, Resume, Stream};
+use crate::store::engine::Engine;
+use crate::task::backfill::{Backfill, Interrupted};
+
+/// First and longest pause between attempts to connect.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// How often the conductor looks after things.
+const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+/// How long after a failed backfill attempt the next one begins.
+const BACKFILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why streaming over one connection ended.
+pub(super) enum Left {
+    /// Told to stop.
+    Stopping,
+    /// The connection ended; connect again.
+    Lost(String),
+}
+
+impl<E: Engine> Running<E> {
+    /// Connects again and again until told to stop or until something is refused.
+    pub(super) async fn conduct(&mut self) -> Result<(), Error> {
+        let mut attempt = 0u32;
+        let mut ticks = interval(UPKEEP_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.report.state = "connecting";
+            let connected = self.with_upkeep(&mut ticks).await?;
+            let Some(connected) = connected else { return Ok(()) };
+            let reason = match connected {
+                Ok((stream, specs)) => {
+                    attempt = 0;
+                    self.observer.connected();
+                    match self.stream(stream, &specs, &mut ticks).await? {
+                        Left::Stopping => return Ok(()),
+                        Left::Lost(reason) => reason,
+                    }
+                }
+                Err(reason) => reason,
+            };
+            self.observer.disconnected();
+            self.observer.retried("source", &reason);
+            self.report.trouble = Some(format!("source: {reason}"));
+            tracing::warn!(reason, attempt, "not connected to the source; trying again");
+            if !self.rest(reconnect_pause(attempt), &mut ticks).await? {
+                return Ok(());
+            }
+            attempt = attempt.saturating_add(1);
+        }
+    }
+
+    /// Connects, with upkeep meanwhile. Nothing when told to stop.
+    async fn with_upkeep(
+        &mut self,
+        ticks: &mut tokio::time::Interval,
+    ) -> Result<Option<Result<(Stream, Vec<IndexSpec>), String>>, Error> {
+        // Stopping must not wait for a server that does not answer.
+        let mut stop = self.outside.stop.clone();
+        ticks.tick().await;
+        self.upkeep(false).await?;
+        tokio::select! {
+            connected = self.connect() => match connected {
+                Ok(connected) => Ok(Some(Ok(connected))),
+                Err(Error::Source(error)) if !matches!(error, source::Error::Refused { .. }) => {
+                    Ok(Some(Err(error.to_string())))
+                }
+                Err(Error::Sink(error)) if !matches!(error, sink::Error::Refused { .. }) => {
+                    Ok(Some(Err(error.to_string())))
+                }
+                Err(error) => Err(error),
+            },
+            _ = stop.wait_for(|stop| *stop) => Ok(None),
+        }
+    }
+
+    /// Rests before the next attempt; false when told to stop.
+    async fn rest(&mut self, pause: Duration, ticks: &mut tokio::time::Interval) -> Result<bool, Error> {
+        let over = tokio::time::sleep(pause);
+        tokio::pin!(over);
+        let mut stop = self.outside.stop.clone();
+        loop {
+            tokio::select! {
+                () = &mut over => return Ok(true),
+                _ = stop.wait_for(|stop| *stop) => return Ok(false),
+                _ = ticks.tick() => self.upkeep(false).await?,
+                Some(name) = self.ended.recv() => return Err(Error::Panicked(name)),
+                Some(asked) = self.outside.asks.recv() => self.asked(asked).await,
+            }
+        }
+    }
+
+    /// Everything from the tables' facts to a stream that has passed the gate.
+    async fn connect(&mut self) -> Result<(Stream, Vec<IndexSpec>), Error> {
+        let before = self.journaled_facts();
+        let known = before.as_ref().map(|facts| facts.catalog.clone()).unwrap_or_default();
+        let looked = facts::look(&self.source, &self.projections, &known).await?;
+        let facts = self.facts_of(&looked, before.as_ref(), &[]);
+        let specs = self.indices(&facts, &looked);
+        self.source.prepare_publication(&looked.catalog.tables).await?;
+        if self.recovered.end_lsn.is_none() {
+            self.first_slot().await?;
+        }
+        self.prepare_sink(&specs).await?;
+        if before.as_ref() != Some(&facts) {
+            self.journal_facts(&facts).await?;
+        }
+        let stream = self.open_stream(&facts).await?;
+        if self.deliver.is_none() {
+            self.start_deliver()?; // rule 37: this process holds the slot now
+        }
+        Ok((stream, specs))
+    }
+
+    /// Rule 3: an Intent before the slot is made, its position after, so that an orphan is recognised.
+    async fn first_slot(&mut self) -> Result<(), Error> {
+        let orphan = self.recovered.intent.is_some();
+        let slot = self.options.slot.clone();
+        if !orphan {
+            let intent = Intent { slot, system_identifier: String::new() };
+            self.order(Order::Intent(intent.clone())).await?;
+            self.recovered.intent = serde_json::to_vec(&intent).ok().map(Into::into);
+        }
+        let waits = |whom: String| tracing::info!(whom, "creating the slot waits for running transactions");
+        let lsn = self.source.create_slot(orphan, &waits).await?;
+        self.order(Order::Position(Position { lsn })).await?;
+        self.recovered.end_lsn = Some(lsn);
+        Ok(())
+    }
+
+    /// Rule 35: indices prepared, then an epoch above all that they have seen, written to them and here
+    /// before the first document.
+    pub(super) async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
+        let mut seen = Epoch(0);
+        for spec in specs {
+            let prepared = self.sink.prepare(spec).await?;
+            seen = seen.max(prepared.epoch);
+            self.report.durable_sink &= prepared.durable;
+        }
+        let epoch = match self.epoch {
+            Some(epoch) => epoch,
+            None => {
+                let epoch = self.folder.take_epoch(seen)?;
+                self.epoch = Some(epoch);
+                epoch
+            }
+        };
+        if seen > epoch {
+            return Err(Error::Refused {
+                code: "sink-other-writer",
+                reason: format!("an index has epoch {seen}, this process took {epoch}: another daemon writes to it"),
+                hint: "Stop the other daemon, then start this one again.".to_owned(),
+            });
+        }
+        for spec in specs {
+            self.sink.claim(spec, epoch).await?;
+        }
+        Ok(())
+    }
+
+    async fn open_stream(&mut self, facts: &Facts) -> Result<Stream, Error> {
+        let end_lsn = Some(self.progress.borrow().journaled).filter(|lsn| *lsn != Lsn::ZERO);
+        let recorded: Option<Identity> =
+            self.recovered.connected.as_ref().and_then(|payload| serde_json::from_slice(payload).ok());
+        let resume = Resume {
+            end_lsn: end_lsn.or(self.recovered.end_lsn),
+            recorded,
+            tables: facts.catalog.tables.clone(),
+        };
+        let stream = self.source.connect(&resume).await?;
+        for warning in &stream.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.recovered.connected = serde_json::to_vec(&stream.identity).ok().map(Into::into);
+        self.report.identity = Some(stream.identity.clone());
+        let confirm = ingest_loop::Input::Confirm(stream.confirm.clone());
+        let connected = ingest_loop::Input::Events(vec![Event::Connected(stream.identity.clone())]);
+        for input in [confirm, connected] {
+            self.ingest.send(input).await.map_err(|_| Error::Panicked("ingest"))?;
+        }
+        if let Err(error) = self.source.look_again(&resume).await {
+            stream.connection.close().await;
+            return Err(error.into());
+        }
+        Ok(stream)
+    }
+
+    fn start_deliver(&mut self) -> Result<(), Error> {
+        let Some(epoch) = self.epoch else { return Ok(()) };
+        let (inputs, receiver) = threads::channel();
+        let deliver = Deliver {
+            deliverer: Deliverer::new(self.options.deliver, epoch),
+            engine: Arc::clone(&self.engine),
+            board: Arc::clone(&self.board),
+            inputs: receiver,
+            answers: inputs.clone(),
+            apply: self.apply.clone(),
+            sink: Arc::clone(&self.sink),
+            runtime: tokio::runtime::Handle::current(),
+            observer: Arc::clone(&self.observer),
+            clock: self.clock,
+            full_request: self.options.deliver.bulk_documents.min(500),
+        };
+        self.deliver_thread =
+            Some(thread("deliver", self.ended_sender.clone(), move || deliver.run())?);
+        // Changes of the store and of what is durable wake the threads.
+        tokio::spawn(forward(self.changed.clone(), inputs.clone(), || deliver_loop::Input::Changed));
+        self.deliver = Some(inputs);
+        Ok(())
+    }
+
+    /// One connection's life.
+    async fn stream(
+        &mut self,
+        stream: Stream,
+        specs: &[IndexSpec],
+        ticks: &mut tokio::time::Interval,
+    ) -> Result<Left, Error> {
+        self.report.state = "streaming";
+        self.report.connected = true;
+        self.report.trouble = None;
+        let Stream { mut events, connection, .. } = stream;
+        let ingest = self.ingest.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut reason = "the connection ended".to_owned();
+            while let Some(group) = events.recv().await {
+                if let Some(Event::Lost { reason: why }) = group.last() {
+                    reason.clone_from(why);
+                }
+                if ingest.send(ingest_loop::Input::Events(group)).await.is_err() {
+                    break;
+                }
+            }
+            Ended::Stream(reason)
+        });
+        self.spawn_backfill(&mut tasks, Duration::ZERO);
+        let mut stop = self.outside.stop.clone();
+        let left = loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break Ok(Left::Stopping),
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(Ended::Stream(reason)) => break Ok(Left::Lost(reason)),
+                    Ok(Ended::Backfill(Interrupted::Source(error @ source::Error::Refused { .. }))) => {
+                        break Err(error.into());
+                    }
+                    // New columns need new facts: connecting again looks for them.
+                    Ok(Ended::Backfill(Interrupted::Changed(what))) => {
+                        break Ok(Left::Lost(format!("columns changed: {what}")));
+                    }
+                    Ok(Ended::Backfill(interrupted)) => {
+                        tracing::warn!(reason = %interrupted, "the backfill was interrupted; it goes on");
+                        self.observer.retried("source", &interrupted.to_string());
+                        self.spawn_backfill(&mut tasks, BACKFILL_AGAIN);
+                    }
+                    Err(_) => break Err(Error::Panicked("backfill")),
+                },
+                Some(name) = self.ended.recv() => break Err(Error::Panicked(name)),
+                Some(asked) = self.outside.asks.recv() => self.asked(asked).await,
+                _ = ticks.tick() => {
+                    let upkeep = self.upkeep(true).await;
+                    if let Err(error) = upkeep {
+                        break Err(error);
+                    }
+                    if let Err(error) = self.publish_ready(specs).await {
+                        break Err(error);
+                    }
+                    if self.progress.borrow().stalled {
+                        break Ok(Left::Lost("nothing could be journaled for too long (rule 2)".to_owned()));
+                    }
+                    if self.wants_new_facts() {
+                        break Ok(Left::Lost("the columns of a table changed".to_owned()));
+                    }
+                }
+            }
+        };
+        self.report.connected = false;
+        tasks.abort_all();
+        if matches!(left, Ok(Left::Stopping)) {
+            connection.close().await;
+        }
+        let lost = ingest_loop::Input::Events(vec![Event::Lost { reason: String::new() }]);
+        let _ = self.ingest.send(lost).await; // a dead ingest is noticed elsewhere
+        left
+    }
+
+    fn spawn_backfill(&self, tasks: &mut JoinSet<Ended>, after: Duration) {
+        let backfill = Backfill {
+            source: Arc::clone(&self.source),
+            engine: Arc::clone(&self.engine),
+            ingest: self.ingest.clone(),
+            board: Arc::clone(&self.board),
+            changed: self.changed.clone(),
+            observer: Arc::clone(&self.observer),
+            status: Arc::clone(&self.backfill_status),
+            options: self.options.backfill,
+        };
+        tasks.spawn(async move {
+            tokio::time::sleep(after).await;
+            Ended::Backfill(backfill.run().await)
+        });
+    }
+
+    /// A table's columns are not those of the facts any more: apply has said so.
+    fn wants_new_facts(&self) -> bool {
+        look(&self.board).units.iter().any(|unit| unit.again)
+    }
+
+    /// Stops the loops in their order: nothing new comes in, what is on its way is finished within a
+    /// limit, what was settled is written, the store is closed.
+    pub(super) async fn stop(
+        mut self,
+        conducted: Result<(), Error>,
+        ingest_thread: JoinHandle<Result<(), Error>>,
+        apply_thread: JoinHandle<Result<Applier<E>, Error>>,
+    ) -> Result<(), Error> {
+        self.report.state = "stopping";
+        let limit = self.options.stop_within;
+        if let Some(deliver) = self.deliver.take() {
+            let _ = deliver.send(deliver_loop::Input::Stop);
+        }
+        let delivered = match self.deliver_thread.take() {
+            Some(thread) => joined("deliver", thread, limit).await.and_then(|ended| ended.map_err(Error::from)),
+            None => Ok(()),
+        };
+        let _ = self.ingest.send(ingest_loop::Input::Stop).await;
+        let ingested = joined("ingest", ingest_thread, limit).await.and_then(|ended| ended);
+        let _ = self.apply.send(apply_loop::Input::Stop);
+        let applied = joined("apply", apply_thread, limit).await.and_then(|ended| ended);
+        // The thread that ended first has the cause; the conductor only saw that one ended.
+        delivered?;
+        ingested?;
+        let applier = applied?;
+        conducted?;
+        let reached = applier.reached().entry;
+        drop(applier);
+        self.engine.sync()?;
+        self.checkpoints.closed_cleanly(reached)?;
+        Ok(())
+    }
+
+    async fn asked(&mut self, (ask, answer): Asked) {
+        let told = self.answer(ask).await;
+        let _ = answer.send(told); // the one who asked may have gone
+    }
+
+    /// What looking the projections up again gives, for commands that need it.
+    pub(super) async fn look_again(&mut self) -> Result<Looked, Error> {
+        let known = self.journaled_facts().map(|facts| facts.catalog).unwrap_or_default();
+        facts::look(&self.source, &self.projections, &known).await
+    }
+}
+
+enum Ended {
+    Stream(String),
+    Backfill(Interrupted),
+}
+
+/// Wakes a thread whenever a watched value changes, for as long as both live.
+pub(super) async fn forward<T, I: Send + 'static>(
+    mut changed: watch::Receiver<T>,
+    to: threads::Sender<I>,
+    input: impl Fn() -> I,
+) {
+    while changed.changed().await.is_ok() {
+        if to.send(input()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends ingest a tick now and then, so that idle positions are journaled.
+pub(super) async fn tick(ingest: mpsc::Sender<ingest_loop::Input>) {
+    let mut ticks = interval(ingest_loop::TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if ingest.send(ingest_loop::Input::Tick).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn joined<T: Send + 'static>(
+    name: &'static str,
+    thread: JoinHandle<T>,
+    limit: Duration,
+) -> Result<T, Error> {
+    let joining = tokio::task::spawn_blocking(move || thread.join());
+    match tokio::time::timeout(limit, joining).await {
+        Ok(Ok(Ok(ended))) => Ok(ended),
+        Ok(_) => Err(Error::Panicked(name)),
+        Err(_) => Err(Error::Refused {
+            code: "stop-timeout",
+            reason: format!("the {name} loop did not end within {limit:?}"),
+            hint: "Nothing is lost: what was not finished is done again at the next start.".to_owned(),
+        }),
+    }
+}
+
+/// Doubles from attempt to attempt up to a limit, with jitter.
+fn reconnect_pause(attempt: u32) -> Duration {
+    let longest = RECONNECT.0.saturating_mul(1 << attempt.min(10)).min(RECONNECT.1);
+    longest / 2 + longest.mul_f64(fastrand::f64() / 2.0)
+}

@@ -1,0 +1,178 @@
+//! Which facts are in force, and which are to come: definitions from files, tables from the source.
+
+use std::sync::Arc;
+
+use super::{Error, Running};
+use crate::journal::entry::{Definition, Facts};
+use crate::model::{Catalog, Diagnostic, Generation};
+use crate::pipeline::ingest::{Done, Order};
+use crate::projection::compile::{compile, fingerprint, tables_named};
+use crate::projection::definition::{self, Definition as Parsed};
+use crate::projection::mapping::mapping;
+use crate::projection::plan::PlanSet;
+use crate::sink::IndexSpec;
+use crate::source::{self, Source};
+use crate::store::engine::Engine;
+
+/// A projection file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectionFile {
+    /// For errors.
+    pub path: String,
+    pub text: String,
+}
+
+/// Definitions compiled against the source as it is now.
+pub struct Looked {
+    pub parsed: Vec<Parsed>,
+    pub catalog: Catalog,
+    pub plans: PlanSet,
+}
+
+/// Parses the files; every mistake of all of them at once.
+pub fn parse(files: &[ProjectionFile]) -> Result<Vec<Parsed>, Error> {
+    let mut parsed = Vec::new();
+    let mut mistakes = Vec::new();
+    for file in files {
+        match definition::parse(&file.path, &file.text) {
+            Ok(definition) => parsed.push(definition),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    if mistakes.is_empty() { Ok(parsed) } else { Err(Error::Projections(mistakes)) }
+}
+
+/// Looks the tables up and compiles.
+pub async fn look(
+    source: &Arc<dyn Source>,
+    files: &[ProjectionFile],
+    known: &Catalog,
+) -> Result<Looked, Error> {
+    let parsed = parse(files)?;
+    let names = tables_named(&parsed);
+    let found = source.find(&names, known).await?;
+    let mut mistakes: Vec<Diagnostic> = found
+        .missing
+        .iter()
+        .map(|(name, instead)| Diagnostic {
+            file: "projections".to_owned(),
+            line: 0,
+            column: 0,
+            code: "unknown-table",
+            message: format!("there is no table {name}"),
+            hint: match instead.as_slice() {
+                [] => "Check the name, and that the reading role may see the table.".to_owned(),
+                instead => format!("Did you mean {}?", instead.join(" or ")),
+            },
+        })
+        .collect();
+    match compile(&parsed, &found.catalog) {
+        Ok(plans) => Ok(Looked { parsed, catalog: found.catalog, plans }),
+        Err(found) => {
+            // Compile says the same of a missing table, but with its place.
+            if found.iter().any(|mistake| mistake.code == "unknown-table") {
+                mistakes.clear();
+            }
+            mistakes.extend(found);
+            Err(Error::Projections(mistakes))
+        }
+    }
+}
+
+impl<E: Engine> Running<E> {
+    /// The facts that the journal holds last.
+    pub(super) fn journaled_facts(&self) -> Option<Facts> {
+        let payload = self.recovered.facts.as_ref()?;
+        serde_json::from_slice(payload).ok()
+    }
+
+    /// The facts as they should be: generations are kept where the definition is the same, unless `anew`
+    /// names the projection.
+    pub(super) fn facts_of(&self, looked: &Looked, before: Option<&Facts>, anew: &[String]) -> Facts {
+        let mut next = before
+            .map(|facts| facts.definitions.iter().map(|definition| definition.generation.0).max())
+            .flatten()
+            .unwrap_or(0)
+            .max(self.highest_generation());
+        let definitions = looked
+            .parsed
+            .iter()
+            .zip(&self.projections)
+            .map(|(parsed, file)| {
+                let kept = before.and_then(|facts| {
+                    facts.definitions.iter().find(|known| {
+                        known.name == parsed.name()
+                            && !anew.contains(&known.name)
+                            && same_definition(known, parsed)
+                    })
+                });
+                match kept {
+                    Some(kept) => Definition { source: file.text.clone(), ..kept.clone() },
+                    None => {
+                        next += 1;
+                        let short = self.journal_id.get(..6).unwrap_or(&self.journal_id);
+                        Definition {
+                            name: parsed.name().to_owned(),
+                            source: file.text.clone(),
+                            generation: Generation(next),
+                            index: format!("{}-{short}-{next}", parsed.index()),
+                        }
+                    }
+                }
+            })
+            .collect();
+        Facts { catalog: looked.catalog.clone(), definitions, assembler: crate::projection::ASSEMBLER }
+    }
+
+    fn highest_generation(&self) -> u16 {
+        let published = super::apply_loop::look(&self.board);
+        published.generations.iter().map(|state| state.generation.0).max().unwrap_or(0)
+    }
+
+    /// The indices that these facts feed.
+    pub(super) fn indices(&self, facts: &Facts, looked: &Looked) -> Vec<IndexSpec> {
+        facts
+            .definitions
+            .iter()
+            .zip(&looked.parsed)
+            .zip(&looked.plans.plans)
+            .map(|((definition, parsed), plan)| IndexSpec {
+                projection: definition.name.clone(),
+                generation: definition.generation,
+                index: definition.index.clone(),
+                alias: parsed.index().to_owned(),
+                mappings: mapping(plan, &looked.plans, &facts.catalog),
+                settings: parsed.settings(),
+                journal_id: self.journal_id.clone(),
+                definition: fingerprint(parsed),
+            })
+            .collect()
+    }
+
+    /// Appends facts to the journal.
+    pub(super) async fn journal_facts(&mut self, facts: &Facts) -> Result<(), Error> {
+        self.order(Order::Facts(Box::new(facts.clone()))).await?;
+        self.recovered.facts = Some(serde_json::to_vec(facts).unwrap_or_default().into());
+        Ok(())
+    }
+
+    /// Gives ingest an order and waits until it is durable.
+    pub(super) async fn order(&mut self, order: Order) -> Result<crate::model::EntryNo, Error> {
+        let (answer, done) = tokio::sync::oneshot::channel();
+        let lost = || source::Error::Retry { operation: "journal", reason: "the connection ended".to_owned() };
+        self.ingest
+            .send(super::ingest_loop::Input::Order(order, answer))
+            .await
+            .map_err(|_| Error::Panicked("ingest"))?;
+        match done.await {
+            Ok(Done::Appended(entry)) => Ok(entry),
+            Ok(Done::Dropped) => Err(lost().into()),
+            Err(_) => Err(Error::Panicked("ingest")),
+        }
+    }
+}
+
+/// Whether a journaled definition makes the same documents as this one.
+fn same_definition(known: &Definition, parsed: &Parsed) -> bool {
+    definition::parse(&known.name, &known.source).is_ok_and(|known| fingerprint(&known) == fingerprint(parsed))
+}

@@ -1,0 +1,181 @@
+//! The status, put together from what the loops have said.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::Running;
+use super::apply_loop::look;
+use crate::model::{EntryNo, Lsn};
+use crate::pipeline::status::{
+    JournalStatus, LagBytes, ProjectionStatus, SourceStatus, Status, StoreStatus, Watermarks,
+};
+use crate::progress::Arrivals;
+use crate::sink::IndexSpec;
+use crate::source::{Identity, SlotStatus};
+use crate::store::engine::{self, Engine};
+use crate::store::meta::Stage;
+
+/// What the conductor remembers from one look to the next.
+pub(super) struct Report {
+    pub state: &'static str,
+    pub trouble: Option<String>,
+    pub connected: bool,
+    pub identity: Option<Identity>,
+    pub slot: SlotStatus,
+    pub slot_asked: Duration,
+    pub contact: Duration,
+    pub durable_sink: bool,
+    pub checkpoint: Option<JoinHandle<Result<EntryNo, engine::Error>>>,
+    pub checkpoint_begun: EntryNo,
+    pub checkpoint_bytes: u64,
+    pub checkpoint_entry: EntryNo,
+    pub forwarding: bool,
+    pub looked: Duration,
+    pub looked_tick: Duration,
+    pub boot: Duration,
+    /// The indices in force, once a command has changed them.
+    pub specs: Option<Vec<IndexSpec>>,
+    received: Lsn,
+    arrivals: Arrivals,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report {
+            state: "starting",
+            trouble: None,
+            connected: false,
+            identity: None,
+            slot: SlotStatus::default(),
+            slot_asked: Duration::ZERO,
+            contact: Duration::ZERO,
+            durable_sink: true,
+            checkpoint: None,
+            checkpoint_begun: EntryNo::ZERO,
+            checkpoint_bytes: 0,
+            checkpoint_entry: EntryNo::ZERO,
+            forwarding: false,
+            looked: Duration::ZERO,
+            looked_tick: Duration::ZERO,
+            boot: Duration::ZERO,
+            specs: None,
+            received: Lsn::ZERO,
+            arrivals: Arrivals::default(),
+        }
+    }
+}
+
+impl<E: Engine> Running<E> {
+    /// Writes a fresh status where the outside looks.
+    pub(super) fn report_now(&mut self) {
+        let published = look(&self.board);
+        let progress = *self.progress.borrow();
+        let now = self.clock.now();
+        if progress.received > self.report.received {
+            self.report.received = progress.received;
+            self.report.contact = now;
+        }
+        let server = self.report.slot.server.max(progress.received);
+        self.report.arrivals.received(server, now);
+        let applied = published.reached.lsn;
+        let projected_entry = published.projected.iter().map(|(_, entry, _)| *entry).min();
+        let projected_entry = projected_entry.unwrap_or(EntryNo::ZERO);
+        let everything = projected_entry >= published.reached.entry && applied >= progress.journaled;
+        let projected =
+            if everything { applied } else { published.projected.iter().map(|(_, _, lsn)| *lsn).min().unwrap_or_default() };
+        // With nothing open, what the server holds beyond `received` is not for us.
+        let idle = everything && progress.journaled >= progress.received;
+        let done = if idle { server } else { projected };
+        let lag = self.report.arrivals.lag(done, now);
+        let backfill = self.backfill_status.lock().map(|status| status.clone()).unwrap_or_default();
+        let reading = published.units.iter().any(|unit| !unit.complete) || published.units.is_empty();
+        let identity = self.report.identity.clone();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            state: match (self.report.state, self.report.connected) {
+                ("streaming", true) if reading => "backfilling".to_owned(),
+                ("connecting", _) => "disconnected".to_owned(),
+                (state, _) => state.to_owned(),
+            },
+            trouble: self.report.trouble.clone().or_else(|| {
+                progress.full.then(|| "journal-full: no room for the journal; nothing is read".to_owned())
+            }),
+            epoch: self.epoch.unwrap_or_default(),
+            journal_id: self.journal_id.clone(),
+            watermarks: Watermarks {
+                server,
+                received: progress.received,
+                journaled: progress.journaled,
+                applied,
+                projected,
+                journaled_entry: progress.durable,
+                applied_entry: published.reached.entry,
+                projected_entry,
+                lag_bytes: LagBytes {
+                    received: server.bytes_since(progress.received),
+                    journaled: server.bytes_since(progress.journaled),
+                    applied: server.bytes_since(applied),
+                    projected: server.bytes_since(projected),
+                },
+                lag_seconds: lag.as_secs_f64(),
+                last_contact_seconds: now.saturating_sub(self.report.contact).as_secs_f64(),
+            },
+            source: SourceStatus {
+                connected: self.report.connected,
+                system_identifier: identity.as_ref().map(|i| i.system_identifier.clone()).unwrap_or_default(),
+                timeline: identity.as_ref().map_or(0, |identity| identity.timeline),
+                slot: self.options.slot.clone(),
+                publication: self.options.publication.clone(),
+                confirmed: self.report.slot.confirmed.unwrap_or_default(),
+                retained_bytes: self.report.slot.retained_bytes,
+                wal_status: self.report.slot.wal_status.clone(),
+            },
+            projections: published
+                .generations
+                .iter()
+                .map(|state| {
+                    let count = published.reached.dirty.iter().find(|(known, _)| *known == state.generation);
+                    let count = count.map(|(_, count)| *count).unwrap_or_default();
+                    let plan = published.compiled.generations.iter().position(|g| *g == state.generation);
+                    let alias = plan.map(|plan| published.compiled.schema.plans.plans[plan].alias.to_string());
+                    let lsn = published.projected.iter().find(|(known, ..)| *known == state.generation);
+                    ProjectionStatus {
+                        name: state.projection.clone(),
+                        alias: alias.unwrap_or_default(),
+                        index: state.index.clone(),
+                        generation: state.generation,
+                        state: match state.stage {
+                            Stage::Waiting => "waiting",
+                            Stage::Building => "building",
+                            Stage::Live => "live",
+                            Stage::Dropped => "dropped",
+                        }
+                        .to_owned(),
+                        projected: lsn.map(|(_, _, lsn)| *lsn).unwrap_or_default(),
+                        points: count.changes + count.scanned,
+                        scans: count.scans,
+                        quarantined: 0,
+                    }
+                })
+                .collect(),
+            backfill,
+            journal: JournalStatus {
+                bytes: progress.bytes,
+                segments: progress.segments,
+                first_entry: progress.first,
+                last_entry: progress.end,
+            },
+            store: StoreStatus {
+                bytes: self.engine.size_bytes().unwrap_or_default(),
+                rows: published.reached.rows,
+                checkpoint_entry: self.report.checkpoint_entry,
+                durable: self.report.durable_sink,
+            },
+        };
+        if let Ok(mut shared) = self.outside.status.write() {
+            *shared = status;
+        }
+    }
+}
