@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod error;
 pub mod journal;
 pub mod model;
 pub mod pgoutput;

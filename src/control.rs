@@ -1,0 +1,2 @@
+//! control
+pub const SOCKET_NAME: &str = "control.sock";
