@@ -133,8 +133,6 @@ pub struct Section<'a> {
     pub place: Place,
     entries: &'a [(Key, Node)],
     asked: RefCell<Vec<&'static str>>,
-    /// Whether the file has this section.
-    pub present: bool,
 }
 
 impl<'a> Section<'a> {
@@ -165,7 +163,7 @@ impl<'a> Section<'a> {
                 &[]
             }
         };
-        Section { reader, place, entries, asked: RefCell::default(), present: node.is_some() }
+        Section { reader, place, entries, asked: RefCell::default() }
     }
 
     fn find(&self, key: &'static str) -> Option<&'a (Key, Node)> {

@@ -120,7 +120,7 @@ fn mistakes_are_reported_at_their_places() {
             vec![(4, 15, "unreadable-file", "o/*.yaml")],
         ),
         (SMALL.replace("[orders.yaml]", "['*.yml']"), vec![(4, 15, "no-projection", "*.yml")]),
-        (SMALL.replace("data: data\n", "data:\n"), vec![(3, 1, "wrong-kind", "'data' is nothing")]),
+        (SMALL.replace("data: data\n", "data:\n"), vec![(3, 5, "wrong-kind", "'data' is nothing")]),
         (
             "- a\n".to_owned(),
             vec![
@@ -133,7 +133,7 @@ fn mistakes_are_reported_at_their_places() {
                 (1, 1, "wrong-kind", "a list"),
             ],
         ),
-        ("source: {host: a\n".to_owned(), vec![(2, 1, "yaml-syntax", "")]),
+        ("source: {host: a\n".to_owned(), vec![(1, 9, "yaml-syntax", "unclosed")]),
     ];
     for (text, expected) in cases {
         check(&text, &expected);

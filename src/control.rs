@@ -1,2 +1,0 @@
-//! control
-pub const SOCKET_NAME: &str = "control.sock";
