@@ -6,6 +6,7 @@ pub mod control;
 pub mod error;
 pub mod http;
 pub mod journal;
+pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod pgoutput;
