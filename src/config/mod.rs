@@ -19,6 +19,7 @@ pub mod source;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod variable;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
