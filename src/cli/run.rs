@@ -1,0 +1,109 @@
+//! `run`: the daemon. Binds what must be bound, starts the loops, watches them, and ends them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use super::seam;
+use crate::config::Config;
+use crate::control;
+use crate::error::{Exit, Failure};
+use crate::http;
+use crate::metrics::Metrics;
+use crate::shutdown::{self, Stop};
+
+/// Run the daemon until SIGTERM or SIGINT
+///
+/// The first signal finishes what is in flight, the second ends at once; neither loses anything. Tells systemd
+/// when it is ready and keeps its watchdog fed while every loop moves.
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("Examples:\n  projectord run\n  projectord run --config /etc/projectord/projectord.yaml --log-level debug\n\n{}\n  130, 143  ended at once by a second SIGINT or SIGTERM", super::EXIT_CODES))]
+pub struct Args {}
+
+pub fn run(config: &Config, _args: &Args) -> Result<Exit, Failure> {
+    for warning in &config.warnings {
+        tracing::warn!(code = warning.code, "{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("start the runtime: {error}")))?;
+    let ended = runtime.block_on(daemon(config));
+    // Threads that hang in a system call are not waited for: what counts is on disk.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn daemon(config: &Config) -> Result<Exit, Failure> {
+    let (stopper, mut stop) = shutdown::channel();
+    shutdown::on_signals(stopper.clone())
+        .map_err(|error| Failure::new(Exit::Failed, format!("listen for signals: {error}")))?;
+    let metrics =
+        Metrics::new().map_err(|error| Failure::new(Exit::Failed, format!("make metrics: {error}")))?;
+    let metrics = Arc::new(metrics);
+    let listener = match config.http.listen {
+        Some(address) => Some(http::bind(address).await.map_err(|error| {
+            Failure::new(Exit::Failed, format!("listen on {address}: {error}")).hint("change http.listen")
+        })?),
+        None => None,
+    };
+    let daemon = seam::start(config, metrics.clone(), stop.clone()).await?;
+    // Bound after the lock of the data folder is held: whatever socket is there now is stale.
+    let socket = config.control_socket();
+    let control = control::Listener::bind(&socket).map_err(|error| {
+        Failure::new(Exit::Failed, format!("listen on {}: {error}", socket.display()))
+            .hint("the path of the data folder may be at most 90 bytes long")
+    })?;
+    // Status stays answerable while the loops finish: the walls close last.
+    let (walls_stopper, walls_stop) = shutdown::channel();
+    let control = tokio::spawn(control.serve(daemon.handler, walls_stop.clone()));
+    if let Some(listener) = listener {
+        let (options, watch) = (config.http.clone(), daemon.watch.clone());
+        let stop = walls_stop.clone();
+        tokio::spawn(async move { http::serve(listener, &options, watch, metrics, stop).await });
+    }
+    notify(&[NotifyState::Ready]);
+    tokio::spawn(feed_watchdog(daemon.watch, walls_stop));
+
+    let mut ended = daemon.ended;
+    let outcome = tokio::select! {
+        outcome = &mut ended => Some(outcome),
+        () = stop.asked() => None,
+    };
+    notify(&[NotifyState::Stopping]);
+    let outcome = match outcome {
+        Some(outcome) => outcome,
+        None => tokio::time::timeout(config.limits.shutdown, ended).await.unwrap_or_else(|_| {
+            Err(Failure::new(Exit::Failed, "the loops did not end in time (limits.shutdown)")
+                .hint("nothing is lost: the journal is applied again at the next start"))
+        }),
+    };
+    stopper.stop();
+    walls_stopper.stop();
+    // Its end removes the socket's file.
+    let _ = tokio::time::timeout(Duration::from_secs(1), control).await;
+    outcome.map(|()| Exit::Done)
+}
+
+/// Tells systemd, if it is there.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "notify systemd");
+    }
+}
+
+/// Feeds the watchdog at half its time for as long as every loop moves.
+async fn feed_watchdog(watch: Arc<dyn http::Watch>, mut stop: Stop) {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            () = tokio::time::sleep(period / 2) => {}
+        }
+        match watch.alive() {
+            Ok(()) => notify(&[NotifyState::Watchdog]),
+            Err(reason) => tracing::error!(%reason, "the watchdog is not fed"),
+        }
+    }
+}
