@@ -6,7 +6,7 @@ use support::elasticsearch::Elasticsearch;
 use support::json;
 use support::oracle::{self, Documents};
 use support::postgres::{Options, Postgres};
-use support::{shop, workload};
+use support::{northwind, shop, workload};
 
 #[test]
 fn numbers_are_equal_as_decimals_and_objects_without_order() {
@@ -120,6 +120,18 @@ fn the_workload_uses_every_deed_and_the_oracle_still_stands() {
 
 /// Foreign key, unique key, check (a category below itself), lock timeout, deadlock, serialization failure, aborted by an earlier one.
 const EXPECTED_REFUSALS: [&str; 7] = ["23503", "23505", "23514", "55P03", "40P01", "40001", "25P02"];
+
+#[test]
+fn northwind_loads_and_its_oracle_knows_all_documents() {
+    let postgres = Postgres::start_quick();
+    if let Err(reason) = northwind::create(&postgres) {
+        println!("skipped: {reason}");
+        return;
+    }
+    let session = postgres.session(northwind::DATABASE);
+    let counts = northwind::PROJECTIONS.map(|(_, sql)| oracle::expected(&session, sql).len());
+    assert_eq!(counts, [830, 67]);
+}
 
 #[test]
 fn the_same_seed_gives_the_same_transactions() {

@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod elasticsearch;
 pub mod http;
 pub mod json;
+pub mod northwind;
 pub mod oracle;
 pub mod postgres;
 pub mod process;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::elasticsearch::Stored;
+use super::elasticsearch::{Elasticsearch, Stored};
 use super::json::{self, Json};
 use super::session::Session;
 
@@ -67,9 +67,29 @@ pub fn compare(expected: &Documents, found: &Documents) -> Result<usize, Report>
     if clean { Ok(expected.len()) } else { Err(report) }
 }
 
+/// Compares every document of several projections: (index without the test's prefix, oracle). The number of
+/// documents, or what differs in the first projection that is not in step.
+///
+/// The caller knows that all that was committed is projected, and that nobody writes.
+pub fn compare_all(
+    session: &Session,
+    elasticsearch: &Elasticsearch,
+    projections: &[(&str, &str)],
+) -> Result<usize, Report> {
+    let mut equal = 0;
+    for (index, sql) in projections {
+        let index = format!("{}{index}", elasticsearch.prefix());
+        equal += compare(&expected(session, sql), &found(&elasticsearch.scan(&index)))
+            .map_err(|report| Report { index, ..report })?;
+    }
+    Ok(equal)
+}
+
 /// What differs, for people.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Empty where two sets were compared that are of no index.
+    pub index: String,
     pub expected: usize,
     pub found: usize,
     /// In the write database and not in the index.
@@ -84,7 +104,8 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{} documents must be, {} are: {} missing, {} phantom, {} different",
+            "{} {} documents must be, {} are: {} missing, {} phantom, {} different",
+            self.index,
             self.expected,
             self.found,
             self.missing.len(),

@@ -34,17 +34,9 @@ pub fn create(postgres: &Postgres, products: u32, orders: u32) {
     postgres.psql(DATABASE, &["-c", "ANALYZE"]);
 }
 
-/// Compares every document of every projection with the oracle. The number of documents, or what differs.
-///
-/// The caller knows that all that was committed is projected, and that nobody writes.
+/// Compares every document with the oracle: see [`oracle::compare_all`].
 pub fn compare(session: &Session, elasticsearch: &Elasticsearch) -> Result<usize, Report> {
-    let mut equal = 0;
-    for (index, sql) in PROJECTIONS {
-        let must_be = oracle::expected(session, sql);
-        let is = oracle::found(&elasticsearch.scan(&format!("{}{index}", elasticsearch.prefix())));
-        equal += oracle::compare(&must_be, &is)?;
-    }
-    Ok(equal)
+    oracle::compare_all(session, elasticsearch, &PROJECTIONS)
 }
 
 fn text(path: &Path) -> &str {

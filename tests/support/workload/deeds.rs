@@ -268,7 +268,7 @@ pub const DEEDS: &[(u64, &str, Deed)] = &[
         let (one, other) = (d.row("product_reviews"), d.row("product_reviews"));
         format!(
             "CREATE TEMP TABLE pair ON COMMIT DROP AS SELECT {one} AS one, {other} AS other;
-             DELETE FROM pair WHERE one = other;
+             DELETE FROM pair WHERE (one = other) IS NOT FALSE;
              UPDATE product_reviews SET id = -one FROM pair WHERE id = one;
              UPDATE product_reviews SET id = one FROM pair WHERE id = other;
              UPDATE product_reviews SET id = other FROM pair WHERE id = -one;
