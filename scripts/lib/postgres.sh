@@ -36,7 +36,7 @@ start_postgres() {
     give_to_server_user "$folder"
     if ! "${AS_SERVER_USER[@]}" test -x "$PG_BIN/initdb"; then
         # Root's own cache is closed to the server user: a copy of hard links is not.
-        cp -al "$(dirname "$PG_BIN")" "$folder/program" 2>/dev/null || cp -a "$(dirname "$PG_BIN")" "$folder/program"
+        copy_by_links "$(dirname "$PG_BIN")" "$folder/program"
         PG_BIN=$folder/program/bin
     fi
     "${AS_SERVER_USER[@]}" "$PG_BIN/initdb" -D "$folder/data" -U postgres --auth=trust -E UTF8 --locale=C.UTF-8 --no-sync \

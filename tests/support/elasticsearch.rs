@@ -69,6 +69,11 @@ impl Elasticsearch {
         std::fs::create_dir_all(config.join("jvm.options.d")).expect("a folder");
         std::fs::write(config.join("jvm.options.d/heap.options"), "-Xms512m\n-Xmx512m\n")
             .expect("heap options");
+        // The log of garbage collections would go into the program's own folder.
+        let jvm = config.join("jvm.options");
+        let options = std::fs::read_to_string(&jvm).expect("jvm.options");
+        let kept: Vec<&str> = options.lines().filter(|line| !line.contains("gc.log")).collect();
+        std::fs::write(&jvm, kept.join("\n") + "\n").expect("jvm.options");
         process::give_to_server_user(folder.path());
         copy_by_links(&program, &folder.path().join("program"));
         let java = java_home(if version.starts_with("9.") { 21 } else { 17 });
