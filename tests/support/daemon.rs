@@ -220,7 +220,7 @@ impl Daemon {
             "source:\n  host: 127.0.0.1\n  port: {postgres}\n  database: {database}\n  user: postgres\n  \
              sslmode: disable\n  slot: {slot}\n  publication: {publication}\n  manage: true\n\
              sink:\n  kind: elasticsearch\n  urls: [\"{sink}\"]\n\
-             data: {folder}/data\nprojections: {folder}/projections\nhttp:\n  listen: 127.0.0.1:{http}\n{extra}\n",
+             data: {folder}/data\nprojections: [{folder}/projections]\nhttp:\n  listen: 127.0.0.1:{http}\n{extra}\n",
             postgres = self.postgres_port,
             database = self.options.database,
             slot = self.options.slot,
