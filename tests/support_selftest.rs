@@ -122,6 +122,32 @@ fn the_workload_uses_every_deed_and_the_oracle_still_stands() {
 const EXPECTED_REFUSALS: [&str; 7] = ["23503", "23505", "23514", "55P03", "40P01", "40001", "25P02"];
 
 #[test]
+fn the_workload_goes_on_after_the_server_was_killed() {
+    let mut postgres = Postgres::start_quick();
+    shop::create(&postgres, 60, 200);
+    let options = workload::Options { transactions: None, connections: 3, ..workload::Options::default() };
+    let workload = workload::Workload::start(&postgres.url(shop::DATABASE), &options);
+    let transactions = |postgres: &Postgres| -> u64 {
+        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'shop'";
+        postgres.session("postgres").value(count).parse().expect("a count")
+    };
+    let wait_for_life = |postgres: &Postgres| {
+        let before = transactions(postgres);
+        support::wait_for("transactions", std::time::Duration::from_secs(30), || {
+            let now = transactions(postgres);
+            if now > before + 30 { Ok(()) } else { Err(format!("{before}, then {now}")) }
+        });
+    };
+    wait_for_life(&postgres);
+    postgres.kill();
+    postgres.start_again();
+    wait_for_life(&postgres);
+    assert!(workload.is_running());
+    let statistics = workload.stop();
+    assert!((1..=3).contains(&statistics.unknown), "{statistics}");
+}
+
+#[test]
 fn northwind_loads_and_its_oracle_knows_all_documents() {
     let postgres = Postgres::start_quick();
     if let Err(reason) = northwind::create(&postgres) {
@@ -147,6 +173,21 @@ fn the_same_seed_gives_the_same_transactions() {
         workload::run(&postgres.url(shop::DATABASE), &options).deeds
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn elasticsearch_of_other_versions_starts_from_the_cache() {
+    if std::env::var_os("PROJECTORD_TEST_ALL").is_none() {
+        println!("skipped: only with PROJECTORD_TEST_ALL, which scripts/test --all sets");
+        return;
+    }
+    for version in ["7.17.29", "9.2.4"] {
+        let mut elasticsearch = Elasticsearch::start(version);
+        let index = format!("{}things", elasticsearch.prefix());
+        elasticsearch.put(&format!("/{index}/_doc/1?refresh=true"), r#"{"a":1}"#).ok();
+        assert_eq!(elasticsearch.scan(&index).len(), 1, "{version}");
+        elasticsearch.stop();
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! they are counted and rolled back. The statements themselves are in `deeds.rs`.
 
 mod deeds;
+mod dice;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +16,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::session::{Error, Session};
-use deeds::{DEEDS, Dice};
+use deeds::DEEDS;
+use dice::Dice;
 
 /// How long a connection tries to come back while the server is down.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(120);
