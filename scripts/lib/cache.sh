@@ -61,7 +61,7 @@ unpack_opensearch() {
     partial=$(partial_folder)
     mkdir -p "$CACHE/downloads/$name" "$partial/$name"
     cat >"$partial/pom.xml" <<POM
-<project xmlns="http://maven.apache.org/POM/4.0.0">
+<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>projectord</groupId>
   <artifactId>opensearch</artifactId>
