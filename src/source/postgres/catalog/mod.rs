@@ -14,7 +14,7 @@ use super::answer::{Answer, answers};
 use super::sql::literal;
 use super::{Error, Sql};
 use crate::model::{Catalog, Column, ForeignKey, Leaf, ReplicaIdentity, Table, TableId};
-pub use listing::{ListedTable, list_tables, resolve};
+pub use listing::{ListedTable, Resolved, list_tables, resolve};
 
 const READ: &str = "read the catalog";
 
