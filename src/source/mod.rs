@@ -7,11 +7,11 @@ pub mod postgres;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
 
 pub use self::postgres::Error;
 use crate::model::{Catalog, EntryNo, Lsn, Table, TableId};
@@ -35,16 +35,20 @@ pub struct Stream {
     pub identity: Identity,
     /// Things worth a person's attention, that stop nothing.
     pub warnings: Vec<String>,
-    /// Groups of events, in their order. Ends with [`Event::Lost`].
-    pub events: mpsc::Receiver<Vec<Event>>,
-    /// What may be confirmed: everything up to here is durable.
-    pub confirm: watch::Sender<Lsn>,
-    /// Keeps the connection; dropped, it is closed at once.
-    pub connection: Box<dyn Connection>,
+    /// Tables (oids) that joined the publication since the recorded identity: they need a backfill.
+    pub joined: Vec<u32>,
+    pub events: Box<dyn Events>,
+    /// Says what may be confirmed: everything up to there is durable.
+    pub confirm: Confirm,
 }
 
-/// An open replication connection.
-pub trait Connection: Send {
+/// See [`Stream::confirm`].
+pub type Confirm = Arc<dyn Fn(Lsn) + Send + Sync>;
+
+/// Groups of events in their order; the last one ends with [`Event::Lost`]. Dropped, the connection is
+/// closed at once.
+pub trait Events: Send {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Vec<Event>>> + Send + '_>>;
     /// Sends a last status and says goodbye, within a bound.
     fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -92,11 +96,9 @@ pub trait Source: Send + Sync {
     /// creation waits for.
     fn create_slot<'a>(&'a self, orphan: bool, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn>;
 
-    /// Passes the gate on a replication connection and streams from the journal's end over it.
+    /// Passes the gate on a replication connection and streams from the journal's end over it; looks once
+    /// more when the slot is active for us (rules 1, 7).
     fn connect<'a>(&'a self, resume: &'a Resume) -> Answer<'a, Stream>;
-
-    /// Once the slot is active for us: is it where we think (rule 7), are we nobody's standby (rule 1)?
-    fn look_again<'a>(&'a self, resume: &'a Resume) -> Answer<'a, ()>;
 
     /// Writes a marker into the stream (hazard 19).
     fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, ()>;
@@ -110,6 +112,7 @@ pub trait Source: Send + Sync {
     /// Reads a chunk and emits its marker in the same session. Returns how long the SELECT took.
     fn read_chunk<'a>(&'a self, request: &'a ChunkRequest<'a>) -> Answer<'a, (HeldChunk, Duration)>;
 
+    /// What the server says of our slot; a refusal when it makes us a synchronous standby (rule 1).
     fn status<'a>(&'a self) -> Answer<'a, SlotStatus>;
 }
 
