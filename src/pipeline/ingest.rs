@@ -378,7 +378,7 @@ impl Ingest {
         let Message::Logical { prefix, content, .. } = parse(payload)? else {
             return Err(Error::Stream("a logical message is another message".to_owned()));
         };
-        if prefix != MARKER_PREFIX {
+        if prefix != MARKER_PREFIX.as_bytes() {
             return Ok(()); // somebody else's
         }
         let Ok(nonce) = std::str::from_utf8(content) else { return Ok(()) };

@@ -6,8 +6,6 @@
 
 pub mod dirty;
 pub mod engine;
-pub mod lmdb;
-pub mod memory;
 pub mod meta;
 pub mod part;
 pub mod rows;

@@ -6,7 +6,7 @@ use super::work::Work;
 use super::{Applier, Error};
 use crate::journal::entry::{Backfill, Record};
 use crate::model::{Cell, EntryNo, Key, Table};
-use crate::pgoutput::copy::CopyRows;
+use crate::pgoutput::copy::Rows as CopyRows;
 use crate::source::ChunkHead;
 use crate::store::engine::Engine;
 use crate::store::meta::{self, UnitState};
@@ -73,8 +73,9 @@ impl<E: Engine> Applier<E> {
         let leaf = facts.leaves.iter().position(|leaf| leaf.oid == head.oid).map_or(0, |at| at as u16 + 1);
         let mut copy = CopyRows::new(lines, head.columns.len());
         while let Some(row) = copy.next_row().map_err(|error| unreadable(error.to_string()))? {
+            let copied: Vec<Cell<'_>> = row.cells().collect();
             let mut cells: Vec<Cell<'_>> =
-                columns.iter().map(|position| position.map_or(Cell::Null, |at| row[at])).collect();
+                columns.iter().map(|position| position.map_or(Cell::Null, |at| copied[at])).collect();
             let key = cells_key(table, &cells).ok_or_else(|| unreadable("a row without a key".to_owned()))?;
             self.chunk_row(work, entry, &head, table, &key, leaf, &mut cells)?;
         }

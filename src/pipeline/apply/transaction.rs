@@ -6,8 +6,9 @@ use super::work::Work;
 use super::{Applier, Compiled, Error, SLICE_ROWS};
 use crate::journal::entry;
 use crate::model::{Cell, ColumnKind, EntryNo, Key, KeyClass, Relation, TableId};
-use crate::pgoutput::decoder::{Tuple, decode};
+use crate::pgoutput::decoder::decode;
 use crate::pgoutput::message::Message;
+use crate::pgoutput::tuple::Tuple;
 use crate::store::dirty::Target;
 use crate::store::engine::Engine;
 use crate::store::meta;
@@ -79,7 +80,10 @@ impl<E: Engine> Applier<E> {
                 self.row(work, entry, oid, old.map(|(_, old)| old), Some(new))
             }
             Message::Delete { oid, old, .. } => self.row(work, entry, oid, Some(old), None),
-            Message::Truncate { oids, .. } => self.truncate(work, entry, number, &oids),
+            Message::Truncate { oids, .. } => {
+                let oids: Vec<u32> = oids.iter().collect();
+                self.truncate(work, entry, number, &oids)
+            }
             Message::Relation(relation) => {
                 meta::put_relation(work.batch()?, relation.oid, bytes)?;
                 self.bind(bytes)

@@ -5,7 +5,7 @@ use std::sync::mpsc as threads;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -26,6 +26,8 @@ use crate::task::backfill::{Backfill, Interrupted};
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 /// How often the conductor looks after things.
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+/// How long the connection's goodbye may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(3);
 /// How long after a failed backfill attempt the next one begins.
 const BACKFILL_AGAIN: Duration = Duration::from_secs(1);
 
@@ -192,14 +194,10 @@ impl<E: Engine> Running<E> {
         }
         self.recovered.connected = serde_json::to_vec(&stream.identity).ok().map(Into::into);
         self.report.identity = Some(stream.identity.clone());
-        let confirm = ingest_loop::Input::Confirm(stream.confirm.clone());
+        let confirm = ingest_loop::Input::Confirm(Arc::clone(&stream.confirm));
         let connected = ingest_loop::Input::Events(vec![Event::Connected(stream.identity.clone())]);
         for input in [confirm, connected] {
             self.ingest.send(input).await.map_err(|_| Error::Panicked("ingest"))?;
-        }
-        if let Err(error) = self.source.look_again(&resume).await {
-            stream.connection.close().await;
-            return Err(error.into());
         }
         Ok(stream)
     }
@@ -238,14 +236,23 @@ impl<E: Engine> Running<E> {
         self.report.state = "streaming";
         self.report.connected = true;
         self.report.trouble = None;
-        let Stream { mut events, connection, .. } = stream;
         let ingest = self.ingest.clone();
         let mut tasks = JoinSet::new();
+        let (goodbye, mut leave) = oneshot::channel::<()>();
+        let mut events = stream.events;
         tasks.spawn(async move {
             let mut reason = "the connection ended".to_owned();
-            while let Some(group) = events.recv().await {
+            loop {
+                let group = tokio::select! {
+                    group = events.next() => group,
+                    _ = &mut leave => {
+                        events.close().await;
+                        break;
+                    }
+                };
+                let Some(group) = group else { break };
                 if let Some(Event::Lost { reason: why }) = group.last() {
-                    reason.clone_from(why);
+                    why.clone_into(&mut reason);
                 }
                 if ingest.send(ingest_loop::Input::Events(group)).await.is_err() {
                     break;
@@ -294,10 +301,13 @@ impl<E: Engine> Running<E> {
             }
         };
         self.report.connected = false;
-        tasks.abort_all();
         if matches!(left, Ok(Left::Stopping)) {
-            connection.close().await;
+            // What is journaled by now is confirmed with the goodbye.
+            let _ = goodbye.send(());
+            let said = async { while !matches!(tasks.join_next().await, Some(Ok(Ended::Stream(_))) | None) {} };
+            let _ = tokio::time::timeout(GOODBYE_MAX, said).await;
         }
+        tasks.abort_all();
         let lost = ingest_loop::Input::Events(vec![Event::Lost { reason: String::new() }]);
         let _ = self.ingest.send(lost).await; // a dead ingest is noticed elsewhere
         left

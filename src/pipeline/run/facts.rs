@@ -6,7 +6,7 @@ use super::{Error, Running};
 use crate::journal::entry::{Definition, Facts};
 use crate::model::{Catalog, Diagnostic, Generation};
 use crate::pipeline::ingest::{Done, Order};
-use crate::projection::compile::{compile, fingerprint, tables_named};
+use crate::projection::compile::{compile, tables_named};
 use crate::projection::definition::{self, Definition as Parsed};
 use crate::projection::mapping::mapping;
 use crate::projection::plan::PlanSet;
@@ -49,7 +49,13 @@ pub async fn look(
     known: &Catalog,
 ) -> Result<Looked, Error> {
     let parsed = parse(files)?;
-    let names = tables_named(&parsed);
+    let names: Vec<String> = tables_named(&parsed)
+        .into_iter()
+        .map(|table| match table.schema {
+            Some(schema) => format!("{schema}.{}", table.name),
+            None => table.name,
+        })
+        .collect();
     let found = source.find(&names, known).await?;
     let mut mistakes: Vec<Diagnostic> = found
         .missing
@@ -101,7 +107,7 @@ impl<E: Engine> Running<E> {
             .map(|(parsed, file)| {
                 let kept = before.and_then(|facts| {
                     facts.definitions.iter().find(|known| {
-                        known.name == parsed.name()
+                        known.name == parsed.name.value
                             && !anew.contains(&known.name)
                             && same_definition(known, parsed)
                     })
@@ -112,10 +118,10 @@ impl<E: Engine> Running<E> {
                         next += 1;
                         let short = self.journal_id.get(..6).unwrap_or(&self.journal_id);
                         Definition {
-                            name: parsed.name().to_owned(),
+                            name: parsed.name.value.clone(),
                             source: file.text.clone(),
                             generation: Generation(next),
-                            index: format!("{}-{short}-{next}", parsed.index()),
+                            index: format!("{}-{short}-{next}", parsed.index.value),
                         }
                     }
                 }
@@ -140,11 +146,11 @@ impl<E: Engine> Running<E> {
                 projection: definition.name.clone(),
                 generation: definition.generation,
                 index: definition.index.clone(),
-                alias: parsed.index().to_owned(),
+                alias: parsed.index.value.clone(),
                 mappings: mapping(plan, &looked.plans, &facts.catalog),
-                settings: parsed.settings(),
+                settings: parsed.settings.clone(),
                 journal_id: self.journal_id.clone(),
-                definition: fingerprint(parsed),
+                definition: format!("{:016x}", parsed.fingerprint()),
             })
             .collect()
     }
@@ -174,5 +180,6 @@ impl<E: Engine> Running<E> {
 
 /// Whether a journaled definition makes the same documents as this one.
 fn same_definition(known: &Definition, parsed: &Parsed) -> bool {
-    definition::parse(&known.name, &known.source).is_ok_and(|known| fingerprint(&known) == fingerprint(parsed))
+    definition::parse(&known.name, &known.source)
+        .is_ok_and(|known| known.fingerprint() == parsed.fingerprint())
 }

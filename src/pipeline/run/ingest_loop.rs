@@ -12,7 +12,7 @@ use super::clock::Clock;
 use crate::model::{EntryNo, Lsn};
 use crate::pipeline::Observer;
 use crate::pipeline::ingest::{Done, Error, Ingest, Order, Ticket};
-use crate::source::Event;
+use crate::source::{Confirm, Event};
 
 /// Bytes of messages that one group gathers at most before it is synced.
 const GROUP_BYTES: usize = 8 << 20;
@@ -26,7 +26,7 @@ pub enum Input {
     /// The store has made everything up to here its own for good: older segments may go.
     StoreDurable(EntryNo),
     /// Where confirmed positions go from now on.
-    Confirm(watch::Sender<Lsn>),
+    Confirm(Confirm),
     Tick,
     Stop,
 }
@@ -57,7 +57,8 @@ pub fn run(
 ) -> Result<(), Error> {
     let mut tickets: Vec<(Ticket, oneshot::Sender<Done>)> = Vec::new();
     let mut next_ticket: Ticket = 1;
-    let mut confirm: Option<watch::Sender<Lsn>> = None;
+    let mut confirm: Option<Confirm> = None;
+    let mut confirmed = Lsn::ZERO;
     let mut stopping = false;
     while !stopping {
         let Some(mut input) = inputs.blocking_recv() else { break };
@@ -84,7 +85,10 @@ pub fn run(
                 Input::StoreDurable(entry) => {
                     ingest.journal_mut().retain(entry, clock.unix_s().max(0) as u64)?;
                 }
-                Input::Confirm(sender) => confirm = Some(sender),
+                Input::Confirm(to) => {
+                    confirm = Some(to);
+                    confirmed = Lsn::ZERO; // a new connection has been told nothing yet
+                }
                 Input::Tick => {}
                 Input::Stop => stopping = true,
             }
@@ -102,12 +106,12 @@ pub fn run(
                 let _ = tickets.swap_remove(position).1.send(done); // nobody may be waiting any more
             }
         }
-        if let Some(confirm) = &confirm {
-            confirm.send_if_modified(|position| {
-                let moved = ingest.durable_lsn() > *position;
-                *position = ingest.durable_lsn().max(*position);
-                moved
-            });
+        if let Some(confirm) = &confirm
+            && ingest.durable_lsn() > confirmed
+        {
+            confirmed = ingest.durable_lsn();
+            confirm(confirmed); // G4: this is on disk
+            observer.confirmed(confirmed);
         }
         wait_for_room(&mut ingest, &progress, clock)?;
         progress.send_replace(describe(&ingest, clock));
