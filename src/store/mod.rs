@@ -5,3 +5,8 @@
 //! It is not fsynced per batch: the journal is the durability.
 
 pub mod engine;
+pub mod folder;
+pub mod lmdb;
+pub mod memory;
+#[cfg(test)]
+mod suite;
