@@ -28,9 +28,15 @@ pub enum Error {
     /// Reading or writing failed, or the file is damaged. The store is not to be believed any more.
     #[error("store: {operation}: {reason}")]
     Broken { operation: &'static str, reason: String },
+    /// The caller asked for what no engine does: a key or value of an impossible size, a second batch.
+    /// Nothing was changed; the store is as good as before.
+    #[error("store: {operation}: {reason}")]
+    Misuse { operation: &'static str, reason: String },
 }
 
 /// One consistent state. Slices live as long as the borrow of the view.
+///
+/// A key that no [`Batch::put`] would take (empty, or above [`KEY_BYTES_MAX`]) is simply not there.
 pub trait Read {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<&[u8]>, Error>;
 
@@ -43,10 +49,15 @@ pub trait Read {
         after: Option<&[u8]>,
         visit: &mut dyn FnMut(&'a [u8], &'a [u8]) -> ControlFlow<()>,
     ) -> Result<(), Error>;
+
+    /// Keys in this space. Takes no longer for a large space than for a small one.
+    fn count(&self, space: Space) -> Result<u64, Error>;
 }
 
-/// A batch: reads see its own writes. Dropped without [`Batch::commit`], it never was.
+/// A batch: reads see its own writes. Dropped without [`Batch::commit`], it never was. After an error of
+/// `put` or `delete` other than [`Error::Misuse`] it must be dropped.
 pub trait Batch: Read {
+    /// Replaces what was there. The key has 1 to [`KEY_BYTES_MAX`] bytes; the value may be empty.
     fn put(&mut self, space: Space, key: &[u8], value: &[u8]) -> Result<(), Error>;
 
     /// Whether the key was there.
@@ -59,7 +70,7 @@ pub trait Batch: Read {
 
 /// A storage engine. One batch at a time; any number of views beside it, on other threads.
 pub trait Engine: Send + Sync + 'static {
-    type View<'a>: Read
+    type View<'a>: Read + Send
     where
         Self: 'a;
     type Batch<'a>: Batch
@@ -69,12 +80,16 @@ pub trait Engine: Send + Sync + 'static {
     /// The state after the last committed batch. Short-lived: a view held open makes the file grow.
     fn view(&self) -> Result<Self::View<'_>, Error>;
 
+    /// The one writer's batch (rule 26); it stays on the thread that began it. [`Error::Misuse`] while
+    /// another one is open: waiting for it would be for ever if the same thread holds it.
     fn batch(&self) -> Result<Self::Batch<'_>, Error>;
 
     /// Everything committed so far survives a power cut once this returns.
     fn sync(&self) -> Result<(), Error>;
 
-    /// Writes a consistent, compact, fsynced copy of the whole store beside it (rule 32: a copy, never a move).
+    /// Writes a consistent, compact, fsynced copy of the whole store to a file at `path`, replacing what
+    /// was there (rule 32: a copy, never a move). The copy is the state after some batch committed before
+    /// this returns and not before this was called. A failed copy leaves no file.
     fn copy_to(&self, path: &Path) -> Result<(), Error>;
 
     /// Bytes in use on disk.

@@ -10,3 +10,8 @@ pub mod meta;
 pub mod part;
 pub mod rows;
 pub mod schema;
+pub mod folder;
+pub mod lmdb;
+pub mod memory;
+#[cfg(test)]
+mod suite;
