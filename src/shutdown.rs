@@ -28,6 +28,11 @@ impl Stopper {
 }
 
 impl Stop {
+    /// For rooms that wait on a watch of their own.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.0.clone()
+    }
+
     pub fn is_asked(&self) -> bool {
         *self.0.borrow()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::seam;
+use super::daemon as started;
 use crate::config::Config;
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -48,7 +48,7 @@ async fn daemon(config: &Config) -> Result<Exit, Failure> {
         })?),
         None => None,
     };
-    let daemon = seam::start(config, metrics.clone(), stop.clone()).await?;
+    let daemon = started::start(config, metrics.clone(), &stop, stopper.clone())?;
     // Bound after the lock of the data folder is held: whatever socket is there now is stale.
     let socket = config.control_socket();
     let control = control::Listener::bind(&socket).map_err(|error| {

@@ -28,8 +28,8 @@ pub struct Delivery {
     pub bulk_bytes: u64,
     /// Documents after which a request is cut.
     pub bulk_documents: u32,
-    /// Documents that the sink may refuse within one minute before delivery stops: one bad document goes to
-    /// quarantine, a bad rate is a mistake in the mapping.
+    /// Percent of refused documents among the last ones of an index at which delivery stops: one bad
+    /// document goes to quarantine, a bad rate is a mistake in the mapping.
     pub refusal_limit: u32,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn read(section: Section<'_>) -> (Sink, Delivery) {
         requests_in_flight: section.number("requests_in_flight", 4, 1..=64),
         bulk_bytes: section.size("bulk_bytes", 5 << 20, (64 << 10)..=(64 << 20)),
         bulk_documents: section.number("bulk_documents", 2_000, 1..=50_000),
-        refusal_limit: section.number("refusal_limit", 100, 1..=1_000_000),
+        refusal_limit: section.number("refusal_limit", 50, 1..=100),
     };
     let sink = match kind.map_or(Kind::Elasticsearch, |given| given.value) {
         Kind::Elasticsearch => Sink::Elasticsearch(elasticsearch(&section)),

@@ -1,9 +1,6 @@
 //! What a document is, and what a row change makes dirty. Pure: functions of their arguments.
 
-pub mod affected;
 pub mod assemble;
-pub mod compile;
-pub mod definition;
 pub mod plan;
 
 /// Raised when the same definition over the same rows gives another document than before, so that a new

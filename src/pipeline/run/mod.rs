@@ -35,7 +35,7 @@ use crate::store::engine::{self, Engine};
 use crate::store::meta::Quarantined;
 use crate::task::backfill;
 
-pub use facts::ProjectionFile;
+pub use facts::{Looked, ProjectionFile, look, parse};
 
 /// Groups of events on their way to ingest.
 const INPUTS: usize = 64;

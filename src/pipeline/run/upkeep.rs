@@ -217,14 +217,15 @@ impl<E: Engine> Running<E> {
     }
 
     fn quarantine(&self) -> Result<Vec<(String, Quarantined)>, Error> {
-        let published = look(&self.board);
         let view = self.engine.view()?;
         let all = meta::quarantine(&view, LIST_MAX)?;
-        let name = |generation: Generation| {
-            let state = published.generations.iter().find(|state| state.generation == generation);
-            state.map_or_else(|| generation.to_string(), |state| state.projection.clone())
-        };
-        Ok(all.into_iter().map(|(generation, _, why)| (name(generation), why)).collect())
+        Ok(all.into_iter().map(|(generation, _, why)| (self.projection(generation), why)).collect())
+    }
+
+    fn projection(&self, generation: Generation) -> String {
+        let published = look(&self.board);
+        let state = published.generations.iter().find(|state| state.generation == generation);
+        state.map_or_else(|| generation.to_string(), |state| state.projection.clone())
     }
 
     fn quarantine_order(
@@ -236,14 +237,17 @@ impl<E: Engine> Running<E> {
         let view = self.engine.view()?;
         let all = meta::quarantine(&view, LIST_MAX)?;
         drop(view);
-        if let Some(missing) =
-            ids.iter().flatten().find(|id| !all.iter().any(|(_, _, why)| why.id == **id))
+        let handle = |generation: Generation, why: &Quarantined| format!("{}/{}", self.projection(generation), why.id);
+        if let Some(missing) = ids
+            .iter()
+            .flatten()
+            .find(|id| !all.iter().any(|(generation, _, why)| handle(*generation, why) == **id))
         {
             return Ok(Told::Failed { code: "quarantine-unknown", reason: format!("{missing} is not in quarantine") });
         }
         let chosen: Vec<_> = all
             .into_iter()
-            .filter(|(_, _, why)| ids.as_ref().is_none_or(|ids| ids.contains(&why.id)))
+            .filter(|(generation, _, why)| ids.as_ref().is_none_or(|ids| ids.contains(&handle(*generation, why))))
             .map(|(generation, key, _)| (generation, key))
             .collect();
         let count = chosen.len();

@@ -1,0 +1,1 @@
+//! The store of a data folder, opened only as far as it may be believed.
