@@ -96,6 +96,18 @@ impl<'a> Row<'a> {
         self.stored_cells().nth(position).unwrap_or(Cell::Null)
     }
 
+    /// Appends the cells of the catalog's first `columns` columns: what [`Row::cell`] gives for each, in
+    /// one walk over the row.
+    pub fn read_into(&self, columns: usize, cells: &mut Vec<Cell<'a>>) {
+        let end = cells.len() + columns;
+        if self.positions.is_none() {
+            cells.extend(self.stored_cells().take(columns));
+            cells.resize(end, Cell::Null);
+        } else {
+            cells.extend((0..columns).map(|column| self.cell(column)));
+        }
+    }
+
     /// The cells as they are stored, in the order of the row's own layout.
     pub fn stored_cells(&self) -> Cells<'a> {
         Cells { rest: self.cells }
@@ -170,6 +182,9 @@ mod tests {
         assert_eq!(row.cell(4), Cell::Text(&long));
         assert_eq!(row.cell(9), Cell::Null);
         assert!(row.is_incomplete());
+        let mut read = vec![];
+        row.read_into(6, &mut read);
+        assert_eq!(read, [&cells[..], &[Cell::Null]].concat());
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Node {
     /// Every column of this node's table that the document depends on through this node: fields, join
     /// columns of both directions, filters, orders, aggregates. A change of others dirties nothing.
     pub used: ColumnSet,
+    /// Whether assembling a document reads all rows that hang on a parent's row here, not at most one.
+    pub many: bool,
 }
 
 /// The row's own key in a table: which columns, and how each becomes bytes.
