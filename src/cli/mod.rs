@@ -7,13 +7,16 @@
 mod backfill;
 mod check;
 mod completions;
+mod daemon;
 mod journal;
+mod parts;
 mod quarantine;
 mod replay;
 mod run;
 mod seam;
 mod setup_sql;
 mod status;
+mod trust;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

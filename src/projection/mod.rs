@@ -5,6 +5,7 @@
 //! [`mapping`]). What kinds of fields there are is in [`field`]; conditions on rows are in [`predicate`];
 //! how PostgreSQL's texts become JSON, and how they compare, is in [`value`].
 
+pub mod affected;
 pub mod assemble;
 pub mod compile;
 pub mod definition;

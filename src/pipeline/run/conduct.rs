@@ -91,7 +91,7 @@ impl<E: Engine> Running<E> {
                 }
                 Err(error) => Err(error),
             },
-            _ = stop.wait_for(|stop| *stop) => Ok(None),
+            () = asked_to_stop(&mut stop) => Ok(None),
         }
     }
 
@@ -103,7 +103,7 @@ impl<E: Engine> Running<E> {
         loop {
             tokio::select! {
                 () = &mut over => return Ok(true),
-                _ = stop.wait_for(|stop| *stop) => return Ok(false),
+                () = asked_to_stop(&mut stop) => return Ok(false),
                 _ = ticks.tick() => self.upkeep(false).await?,
                 Some(name) = self.ended.recv() => return Err(Error::Panicked(name)),
                 Some(asked) = self.outside.asks.recv() => self.asked(asked).await,
@@ -264,7 +264,7 @@ impl<E: Engine> Running<E> {
         let mut stop = self.outside.stop.clone();
         let left = loop {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break Ok(Left::Stopping),
+                () = asked_to_stop(&mut stop) => break Ok(Left::Stopping),
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(Ended::Stream(reason)) => break Ok(Left::Lost(reason)),
                     Ok(Ended::Backfill(Interrupted::Source(error @ source::Error::Refused { .. }))) => {
@@ -378,6 +378,11 @@ impl<E: Engine> Running<E> {
         let known = self.journaled_facts().map(|facts| facts.catalog).unwrap_or_default();
         facts::look(&self.source, &self.projections, &known).await
     }
+}
+
+/// Returns once the end is asked for; also when nobody is left who could ask.
+async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await; // an error is the latter
 }
 
 enum Ended {

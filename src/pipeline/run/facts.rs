@@ -8,7 +8,6 @@ use crate::model::{Catalog, Diagnostic, Generation};
 use crate::pipeline::ingest::{Done, Order};
 use crate::projection::compile::{compile, tables_named};
 use crate::projection::definition::{self, Definition as Parsed};
-use crate::projection::mapping::mapping;
 use crate::projection::plan::PlanSet;
 use crate::sink::IndexSpec;
 use crate::source::{self, Source};
@@ -100,18 +99,20 @@ impl<E: Engine> Running<E> {
             .flatten()
             .unwrap_or(0)
             .max(self.highest_generation());
+        let compiled = before.map(compiled_before).unwrap_or_default();
         let definitions = looked
             .parsed
             .iter()
+            .zip(&looked.plans.plans)
             .zip(&self.projections)
-            .map(|(parsed, file)| {
-                let kept = before.and_then(|facts| {
-                    facts.definitions.iter().find(|known| {
-                        known.name == parsed.name.value
-                            && !anew.contains(&known.name)
-                            && same_definition(known, parsed)
-                    })
+            .map(|((parsed, plan), file)| {
+                // The same definition over the same facts, assembled the same way: the same documents.
+                let kept = compiled.iter().find(|(known, fingerprint)| {
+                    known.name == parsed.name.value
+                        && !anew.contains(&known.name)
+                        && *fingerprint == plan.fingerprint()
                 });
+                let kept = kept.map(|(known, _)| *known);
                 match kept {
                     Some(kept) => Definition { source: file.text.clone(), ..kept.clone() },
                     None => {
@@ -147,10 +148,10 @@ impl<E: Engine> Running<E> {
                 generation: definition.generation,
                 index: definition.index.clone(),
                 alias: parsed.index.value.clone(),
-                mappings: mapping(plan, &looked.plans, &facts.catalog),
-                settings: parsed.settings.clone(),
+                mappings: plan.mapping().clone(),
+                settings: plan.settings().clone(),
                 journal_id: self.journal_id.clone(),
-                definition: format!("{:016x}", parsed.fingerprint()),
+                definition: format!("{:016x}", plan.fingerprint()),
             })
             .collect()
     }
@@ -178,8 +179,18 @@ impl<E: Engine> Running<E> {
     }
 }
 
-/// Whether a journaled definition makes the same documents as this one.
-fn same_definition(known: &Definition, parsed: &Parsed) -> bool {
-    definition::parse(&known.name, &known.source)
-        .is_ok_and(|known| known.fingerprint() == parsed.fingerprint())
+/// Journaled definitions with the fingerprints of their plans; none when this program cannot compile them
+/// any more.
+fn compiled_before(facts: &Facts) -> Vec<(&Definition, u64)> {
+    if facts.assembler != crate::projection::ASSEMBLER {
+        return Vec::new();
+    }
+    let parsed: Result<Vec<_>, _> = facts
+        .definitions
+        .iter()
+        .map(|definition| definition::parse(&definition.name, &definition.source))
+        .collect();
+    let plans = parsed.and_then(|parsed| compile(&parsed, &facts.catalog));
+    let Ok(plans) = plans else { return Vec::new() };
+    facts.definitions.iter().zip(plans.plans.iter().map(|plan| plan.fingerprint())).collect()
 }

@@ -19,6 +19,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often the server is asked about our slot.
 const SLOT_EVERY: Duration = Duration::from_secs(5);
+/// How long that may take: the loops go on meanwhile, but nobody is answered.
+const STATUS_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Quarantined documents listed at most.
 const LIST_MAX: usize = 10_000;
 
@@ -35,7 +37,13 @@ impl<E: Engine> Running<E> {
         let now = self.clock.now();
         if connected && now.saturating_sub(self.report.slot_asked) >= SLOT_EVERY {
             self.report.slot_asked = now;
-            match self.source.status().await {
+            let status = tokio::time::timeout(STATUS_WAIT_MAX, self.source.status()).await;
+            let late = || crate::source::Error::Retry {
+                operation: "look at the slot",
+                reason: format!("no answer within {STATUS_WAIT_MAX:?}"),
+            };
+            match status.unwrap_or_else(|_| Err(late())) {
+                Err(error @ crate::source::Error::Refused { .. }) => return Err(error.into()),
                 Ok(slot) => {
                     self.report.slot = slot;
                     self.report.contact = self.clock.now();
@@ -194,7 +202,7 @@ impl<E: Engine> Running<E> {
                     let plan = &compiled.schema.plans.plans[plan];
                     let mut keys = Vec::new();
                     for (position, id) in ids.iter().enumerate() {
-                        if let Some(key) = plan.document_key(&compiled.schema.plans, id) {
+                        if let Some(key) = plan.document_key(id) {
                             known[position] = true;
                             keys.push(to_hex(&key));
                         }

@@ -1,6 +1,6 @@
 //! Document ids: an injective text of the root row's key (rule 27).
 
-use crate::model::KeyClass;
+use crate::model::{Key, KeyClass};
 use crate::projection::plan::Plan;
 
 impl Plan {
@@ -16,6 +16,36 @@ impl Plan {
     pub fn document_id(&self, root_key: &[u8]) -> String {
         document_id(&self.shape.key_classes, root_key)
     }
+
+    /// The root key that [`Plan::document_id`] makes this id of; nothing when it makes it of none.
+    pub fn document_key(&self, id: &str) -> Option<Key> {
+        document_key(&self.shape.key_classes, id)
+    }
+}
+
+fn document_key(classes: &[KeyClass], id: &str) -> Option<Key> {
+    let mut columns = vec![String::new()];
+    if classes.len() == 1 {
+        columns[0].push_str(id.strip_prefix('\\').unwrap_or(id));
+    } else {
+        let mut chars = id.chars();
+        while let Some(char) = chars.next() {
+            match char {
+                '-' => columns.push(String::new()),
+                '\\' => columns.last_mut()?.push(chars.next()?),
+                char => columns.last_mut()?.push(char),
+            }
+        }
+    }
+    // A minus sign of a number is escaped like any other, so the columns are right; their values may not be.
+    if columns.len() != classes.len() {
+        return None;
+    }
+    let mut key = Key::new();
+    for (column, class) in columns.iter().zip(classes) {
+        class.encode(column.as_bytes(), &mut key).ok()?;
+    }
+    (document_id(classes, &key) == id).then_some(key)
 }
 
 fn document_id(classes: &[KeyClass], root_key: &[u8]) -> String {
