@@ -15,7 +15,6 @@ use support::{northwind, oracle, shop};
 const CATCH_UP: Duration = Duration::from_secs(180);
 
 #[test]
-#[ignore = "until `projectord run` is whole"]
 fn the_first_backfill_makes_every_document() {
     let postgres = Postgres::start_quick();
     shop::create(&postgres, 1_000, 5_000);
@@ -25,7 +24,6 @@ fn the_first_backfill_makes_every_document() {
 }
 
 #[test]
-#[ignore = "until `projectord run` is whole"]
 fn documents_follow_a_workload_that_began_before_the_backfill() {
     let postgres = Postgres::start_quick();
     shop::create(&postgres, 1_000, 5_000);
@@ -45,7 +43,6 @@ fn documents_follow_a_workload_that_began_before_the_backfill() {
 }
 
 #[test]
-#[ignore = "until `projectord run` is whole"]
 fn documents_are_right_although_everybody_is_killed_in_turn() {
     // With fsync: what the server has confirmed must survive it.
     let mut postgres = Postgres::start(&Options::default());
@@ -82,7 +79,6 @@ fn documents_are_right_although_everybody_is_killed_in_turn() {
 }
 
 #[test]
-#[ignore = "until `projectord run` is whole"]
 fn the_northwind_traders_are_in_step() {
     let postgres = Postgres::start_quick();
     if let Err(reason) = northwind::create(&postgres) {
