@@ -3,6 +3,8 @@
 
 #[path = "wire/cluster.rs"]
 mod cluster;
+#[path = "wire/liveness.rs"]
+mod liveness;
 #[path = "wire/streaming.rs"]
 mod streaming;
 
