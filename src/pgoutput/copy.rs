@@ -25,7 +25,6 @@ pub enum Problem {
 }
 
 /// Reads rows one after another; keeps its buffers from one to the next.
-#[derive(Debug)]
 pub struct Rows<'a> {
     rest: &'a [u8],
     columns: usize,
@@ -35,7 +34,7 @@ pub struct Rows<'a> {
 }
 
 /// Where the text of a cell lies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum Place {
     Null,
     /// In the line, as it came.
@@ -128,7 +127,7 @@ impl<'a> Rows<'a> {
 }
 
 /// One row, until the next is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct CopiedRow<'r> {
     line: &'r [u8],
     unescaped: &'r [u8],

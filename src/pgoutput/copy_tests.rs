@@ -105,3 +105,22 @@ proptest! {
         let _ = read(&bytes, columns);
     }
 }
+
+/// Not a test of behaviour: `cargo test --release throughput -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn throughput_of_reading_copied_rows() {
+    let row =
+        b"1234567\t42\tshipped\t\\N\t199.90\t2026-11-21 04:05:06.789012+00\ta note of\\nthe usual length\n";
+    let (count, mut length) = (1_000_000, 0);
+    let bytes = row.repeat(count);
+    let begin = std::time::Instant::now();
+    let mut rows = Rows::new(&bytes, 7);
+    while let Some(row) = rows.next_row().unwrap() {
+        for cell in row.cells() {
+            length += std::hint::black_box(cell).text().map_or(0, <[u8]>::len);
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{:.1} M rows/s, {length} bytes of text", count as f64 / seconds / 1e6);
+}

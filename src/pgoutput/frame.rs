@@ -1,6 +1,8 @@
 //! The outer layer of the stream: what one CopyData message of the replication connection holds
 //! (PostgreSQL docs, "Streaming Replication Protocol"), and the one thing that we say back.
 
+use std::fmt;
+
 use super::cursor::Cursor;
 use super::error::Error;
 use crate::model::Lsn;
@@ -12,12 +14,26 @@ pub const XLOG_DATA_HEADER_BYTES: usize = 25;
 pub const STATUS_BYTES: usize = 34;
 
 /// What the server sends. Times are its clock: microseconds since 2000-01-01 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// `w`: one pgoutput message.
     XLogData { wal_start: Lsn, wal_end: Lsn, time_us: i64, payload: &'a [u8] },
     /// `k`: the server's position; it cuts off who does not answer a request in time (hazard 21).
     Keepalive { wal_end: Lsn, time_us: i64, reply_requested: bool },
+}
+
+/// Without the payload: values are nobody's business in a log.
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Frame::XLogData { wal_end, payload, .. } => {
+                write!(f, "XLogData({} bytes at {wal_end})", payload.len())
+            }
+            Frame::Keepalive { wal_end, reply_requested, .. } => {
+                write!(f, "Keepalive(at {wal_end}, reply requested: {reply_requested})")
+            }
+        }
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -68,6 +84,8 @@ pub fn status(confirmed: Lsn, time_us: i64) -> [u8; STATUS_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -110,5 +128,15 @@ mod tests {
         }
         assert_eq!(bytes[25..33], 77i64.to_be_bytes());
         assert_eq!(bytes[33], 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_frame_or_refused_without_a_panic(
+            kind in prop_oneof![Just(b'w'), Just(b'k'), any::<u8>()],
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let _ = Frame::parse(&[&[kind], &bytes[..]].concat());
+        }
     }
 }

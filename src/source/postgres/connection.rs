@@ -31,6 +31,9 @@ pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3600);
 /// What one statement may return: catalogs, not tables.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// How many things a server may say of itself; there are about fifteen.
+const PARAMETERS_MAX: usize = 100;
+
 /// A session in `replication=database` mode, authenticated, its settings pinned and checked.
 pub struct Connection {
     pub(super) socket: Box<dyn Duplex>,
@@ -133,7 +136,9 @@ impl Connection {
                 self.inbox.next(&mut self.socket).await.map_err(|error| broken(operation, &error))?;
             match answer {
                 Answer::Other(Message::ParameterStatus(body)) => {
-                    if let (Ok(name), Ok(value)) = (body.name(), body.value()) {
+                    if let (Ok(name), Ok(value)) = (body.name(), body.value())
+                        && self.parameters.len() < PARAMETERS_MAX
+                    {
                         self.parameters.insert(name.to_owned(), value.to_owned());
                     }
                 }

@@ -102,6 +102,8 @@ pub(super) fn invalid(reason: String) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn copy_data(payload: &[u8]) -> Vec<u8> {
@@ -165,5 +167,27 @@ mod tests {
         inbox.trust();
         inbox.fill(&mut &claim(MESSAGE_BYTES_MAX as u32 + 1)[..]).await.unwrap();
         assert!(inbox.take().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_messages_or_refused_without_a_panic(
+            messages in proptest::collection::vec(
+                (any::<u8>(), proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..30)), 0..5),
+            tail in proptest::collection::vec(any::<u8>(), 0..8),
+        ) {
+            let mut inbox = Inbox::new();
+            for (tag, body) in &messages {
+                inbox.buffer.extend_from_slice(&[*tag]);
+                inbox.buffer.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+                inbox.buffer.extend_from_slice(body);
+            }
+            inbox.buffer.extend_from_slice(&tail);
+            while let Ok(Some(answer)) = inbox.take() {
+                if let Answer::Other(Message::ErrorResponse(body)) = answer {
+                    let _ = crate::source::postgres::refusal::Refusal::from_fields(body.fields());
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,9 @@ use fallible_iterator::FallibleIterator;
 
 use super::Error;
 
+/// What is kept of a message: whoever has not proved who he is may write one too.
+const MESSAGE_CHARS_MAX: usize = 500;
+
 /// What is kept of an ErrorResponse (PostgreSQL docs, "Error and Notice Message Fields"). Never DETAIL and
 /// CONTEXT, which quote row values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,11 @@ impl Refusal {
             Some("23") => "a constraint was violated",
             _ => message,
         };
-        Refusal { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
+        let printable = |character: char| if character.is_control() { ' ' } else { character };
+        Refusal {
+            sqlstate: sqlstate.chars().take(5).map(printable).collect(),
+            message: message.chars().take(MESSAGE_CHARS_MAX).map(printable).collect(),
+        }
     }
 
     pub fn from_fields(mut fields: ErrorFields<'_>) -> Refusal {
@@ -158,6 +165,13 @@ mod tests {
             assert!(!error.to_string().contains("secret"));
             assert!(error.to_string().contains(sqlstate));
         }
+    }
+
+    #[test]
+    fn message_is_cut_and_cannot_break_a_line() {
+        let refusal = Refusal::new("XX000 and more", &"a\nb".repeat(1000));
+        assert_eq!((refusal.sqlstate.as_str(), refusal.message.len()), ("XX000", MESSAGE_CHARS_MAX));
+        assert!(refusal.message.starts_with("a ba b"));
     }
 
     #[test]

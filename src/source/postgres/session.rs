@@ -19,6 +19,10 @@ const PINNED: [(&str, &str); 10] = [
     ("standard_conforming_strings", "on"),
 ];
 
+/// The first of our own questions must survive them too. Every supported version has these.
+const TIMEOUTS_AT_STARTUP: [(&str, &str); 3] =
+    [("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
+
 /// Defaults of a role that would end a session in the middle of its work. Later versions have more of them.
 const TIMEOUTS: [&str; 5] = [
     "statement_timeout",
@@ -31,7 +35,7 @@ const TIMEOUTS: [&str; 5] = [
 /// The `options` of the startup message. They win over every default of role and database.
 pub(super) fn startup_options(more: &[(&str, &str)]) -> String {
     let mut options = String::new();
-    for (name, value) in PINNED.iter().chain(more) {
+    for (name, value) in PINNED.iter().chain(&TIMEOUTS_AT_STARTUP).chain(more) {
         if !options.is_empty() {
             options.push(' ');
         }

@@ -66,7 +66,7 @@ pub struct Stream {
     pub events: Events,
     shared: Arc<Shared>,
     reader: JoinHandle<()>,
-    status: JoinHandle<Option<WriteHalf<Box<dyn Duplex>>>>,
+    status: JoinHandle<Option<Speaker>>,
 }
 
 /// Begins to stream a publication from a slot. `from` is a wish that the server follows only ahead of the
@@ -86,6 +86,7 @@ pub async fn start(
     if let Some(third) = server_timeout(&mut connection).await?.map(|timeout| timeout / 3) {
         options.status_interval = options.status_interval.min(third);
     }
+    options.status_interval = options.status_interval.max(status::INTERVAL_MIN);
     let command = command(slot, publication, from);
     timeout(START_WAIT_MAX, begin(OPERATION, &mut connection, &command)).await.unwrap_or_else(|_| {
         Err(Error::Retry { operation: OPERATION, reason: format!("no answer within {START_WAIT_MAX:?}") })
@@ -202,6 +203,9 @@ impl Confirmer {
         self.shared.confirmed()
     }
 }
+
+/// The half of the connection that we speak through.
+type Speaker = WriteHalf<Box<dyn Duplex>>;
 
 /// What the tasks and the stream's owner have in common.
 struct Shared {

@@ -6,21 +6,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend::{self, CopyData};
-use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Options, Phase, Shared};
+use super::{Options, Phase, Shared, Speaker};
 use crate::model::Lsn;
 use crate::pgoutput::frame;
-use crate::source::postgres::socket::Duplex;
 
 /// A confirmed position goes out after at most this long, together with those that came meanwhile.
-pub(super) const COALESCE: Duration = Duration::from_millis(100);
+const COALESCE: Duration = Duration::from_millis(100);
 
 /// A server that waits for us to confirm asks again as soon as it is answered. It is answered at once, but
 /// with the same position at most this often.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
+
+/// Statuses that nobody asked for are never closer together than this.
+pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// How long the server may refuse to take a status.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -30,11 +32,11 @@ const POSTGRES_EPOCH_SECONDS: u64 = 946_684_800;
 
 /// Runs until the connection ends, or until we close: then the socket is given back for the goodbye.
 pub(super) async fn run(
-    mut socket: WriteHalf<Box<dyn Duplex>>,
+    mut socket: Speaker,
     shared: Arc<Shared>,
     options: Options,
     failed: oneshot::Sender<String>,
-) -> Option<WriteHalf<Box<dyn Duplex>>> {
+) -> Option<Speaker> {
     // A status that is on its way when the connection ends must not keep the socket open.
     let outcome = tokio::select! {
         outcome = speak(&mut socket, &shared, &options) => outcome,
@@ -51,11 +53,7 @@ pub(super) async fn run(
 }
 
 /// Sends a status now, whenever one is due, and a last one with the goodbye.
-async fn speak(
-    socket: &mut WriteHalf<Box<dyn Duplex>>,
-    shared: &Shared,
-    options: &Options,
-) -> io::Result<()> {
+async fn speak(socket: &mut Speaker, shared: &Shared, options: &Options) -> io::Result<()> {
     let mut due = Instant::now();
     let mut sent = (Lsn::ZERO, due);
     loop {
@@ -83,12 +81,7 @@ async fn speak(
 }
 
 /// Writes one status and returns the position in it.
-async fn say(
-    socket: &mut WriteHalf<Box<dyn Duplex>>,
-    shared: &Shared,
-    options: &Options,
-    goodbye: bool,
-) -> io::Result<Lsn> {
+async fn say(socket: &mut Speaker, shared: &Shared, options: &Options, goodbye: bool) -> io::Result<Lsn> {
     let position = shared.confirmed();
     if let Some(hook) = &options.on_status {
         hook(position);
