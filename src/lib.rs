@@ -40,11 +40,17 @@
 //!
 //! # Reading order
 //!
-//! 1. [`model`]: the words as types. 2. [`journal::entry`]: what can happen. 3. [`pipeline::ingest`].
-//! 4. [`projection::plan`] and [`projection::affected`]: what a change dirties. 5. [`store::dirty`],
-//!    [`store::rows`], [`store::meta`]. 6. [`pipeline::apply`]. 7. [`pipeline::deliver`]. 8. [`task::backfill`].
-//! 9. [`pipeline::run`]: all of it together. Then the doors: [`source`], [`sink`]. Then the walls: [`config`],
-//!    [`cli`], [`control`], [`http`], [`metrics`].
+//! 1. [`model`]: the words as types.
+//! 2. [`journal::entry`]: what can happen.
+//! 3. [`pipeline::ingest`].
+//! 4. [`projection::plan`] and [`projection::affected`]: what a change dirties.
+//! 5. [`store::dirty`], [`store::rows`], [`store::meta`].
+//! 6. [`pipeline::apply`].
+//! 7. [`pipeline::deliver`].
+//! 8. [`task::backfill`].
+//! 9. [`pipeline::run`]: all of it together.
+//!
+//! Then the doors, [`source`] and [`sink`], and the walls: [`config`], [`cli`], [`control`], [`http`], [`metrics`].
 
 pub mod cli;
 pub mod config;
