@@ -299,8 +299,11 @@ impl<'c> Builder<'c> {
     }
 }
 
+/// Code, message and hint.
+type Refusal = (&'static str, String, String);
+
 /// Positions and classes of a table's own key, or why it has none that we could use.
-fn key_of_table(table: &Table) -> Result<(Vec<usize>, Vec<KeyClass>), (&'static str, String, String)> {
+fn key_of_table(table: &Table) -> Result<(Vec<usize>, Vec<KeyClass>), Refusal> {
     let name = table.qualified_name();
     if table.key.is_empty() {
         let message = format!("{name} has neither a primary key nor a replica identity index");
