@@ -178,6 +178,8 @@ impl<'c> Builder<'c> {
         hash.update(mapping.to_string().as_bytes());
         for node in &self.nodes {
             hash.update(node.table.qualified_name().as_bytes());
+            // The root's key is the document's id; the others' keys are orders.
+            hash.update(node.table.key.join("\0").as_bytes());
             for position in &node.used {
                 let column = &node.table.columns[*position];
                 hash.update(format!("\0{}\0{}", column.name, column.type_name).as_bytes());

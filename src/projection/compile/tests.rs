@@ -206,3 +206,29 @@ fn both_ends_of_a_join_share_one_order_of_columns() {
     let Access::Link(link) = join.up else { panic!("{join:?}") };
     assert_eq!(set.links[usize::from(link.0)].columns, [0, 1]);
 }
+
+#[test]
+fn reference_lists_every_code() {
+    let page = include_str!("../../../docs/projections.md");
+    let sources = [
+        include_str!("../compile.rs"),
+        include_str!("join.rs"),
+        include_str!("../definition.rs"),
+        include_str!("../definition/section.rs"),
+        include_str!("../field.rs"),
+        include_str!("../field/many.rs"),
+        include_str!("../field/aggregate.rs"),
+        include_str!("../predicate/syntax.rs"),
+        include_str!("../predicate/check.rs"),
+    ];
+    // A code is the only kind of quoted text that is lower-case words with dashes.
+    let quoted = sources.iter().flat_map(|source| source.split('"'));
+    let is_code = |text: &&str| {
+        text.contains('-') && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase())
+    };
+    let codes: BTreeSet<&str> = quoted.filter(is_code).filter(|code| !code.ends_with("infinity")).collect();
+    assert!(codes.len() > 20, "{codes:?}");
+    for code in codes {
+        assert!(page.contains(&format!("`{code}`")), "{code}");
+    }
+}
