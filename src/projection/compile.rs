@@ -178,6 +178,8 @@ impl<'c> Builder<'c> {
         hash.update(mapping.to_string().as_bytes());
         for node in &self.nodes {
             hash.update(node.table.qualified_name().as_bytes());
+            // The root's key is the document's id; the others' keys are orders.
+            hash.update(node.table.key.join("\0").as_bytes());
             for position in &node.used {
                 let column = &node.table.columns[*position];
                 hash.update(format!("\0{}\0{}", column.name, column.type_name).as_bytes());
@@ -299,8 +301,11 @@ impl<'c> Builder<'c> {
     }
 }
 
+/// Code, message and hint.
+type Refusal = (&'static str, String, String);
+
 /// Positions and classes of a table's own key, or why it has none that we could use.
-fn key_of_table(table: &Table) -> Result<(Vec<usize>, Vec<KeyClass>), (&'static str, String, String)> {
+fn key_of_table(table: &Table) -> Result<(Vec<usize>, Vec<KeyClass>), Refusal> {
     let name = table.qualified_name();
     if table.key.is_empty() {
         let message = format!("{name} has neither a primary key nor a replica identity index");

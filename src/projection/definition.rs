@@ -17,7 +17,7 @@ use crate::model::Diagnostic;
 /// A projection file longer than this is refused before it is read.
 pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Objects inside objects, `fields` within `fields`.
-pub const DEPTH_MAX: usize = 32;
+pub const DEPTH_MAX: usize = 16;
 
 /// One projection, as it was written.
 #[derive(Clone, Debug)]

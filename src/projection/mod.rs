@@ -13,6 +13,8 @@ mod field;
 mod mapping;
 pub mod plan;
 pub mod predicate;
+#[cfg(test)]
+pub mod shop;
 pub mod value;
 
 /// Raised when the same definition over the same rows gives another document than before, so that a new

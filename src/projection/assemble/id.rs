@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn ids_are_the_text_of_the_key() {
         let text = KeyClass::Text;
-        let cases: [(&[KeyClass], &[&[u8]], &str); 9] = [
+        type Case<'a> = (&'a [KeyClass], &'a [&'a [u8]], &'a str);
+        let cases: [Case<'_>; 9] = [
             (&[KeyClass::Int], &[b"-42"], "-42"),
             (&[text], &[b"a-b"], "a-b"),
             (&[text], &[b""], "\\"),

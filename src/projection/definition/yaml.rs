@@ -33,13 +33,21 @@ pub enum Value {
     Map(Vec<(Spot<String>, Tree)>),
 }
 
+/// Maps and lists within one another. Reading takes some of the stack for each level.
+const DEPTH_MAX: usize = 64;
+
 /// Reads one YAML document.
 ///
 /// # Errors
 /// At the first thing that is not YAML, or that passes the parser's limits: its place, a short code and
 /// what is wrong.
 pub fn parse(text: &str) -> Result<Tree, (Place, &'static str, String)> {
-    serde_saphyr::from_str::<Spanned<Value>>(text).map(spot).map_err(|error| {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
+        // `y`, `n`, `on` are names of columns, not truths.
+        strict_booleans: true,
+    };
+    serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options).map(spot).map_err(|error| {
         let error = error.without_snippet();
         let place = error.location().map(|location| Place {
             line: usize::try_from(location.line()).unwrap_or(0),
