@@ -9,5 +9,9 @@ mod documents;
 mod fake;
 #[path = "sink/indices.rs"]
 mod indices;
+#[path = "sink/limits.rs"]
+mod limits;
+#[path = "sink/throughput.rs"]
+mod throughput;
 #[path = "sink/world.rs"]
 mod world;

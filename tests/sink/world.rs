@@ -39,11 +39,16 @@ impl World {
             println!("SKIPPED {test}: {URL} does not name a cluster");
             return None;
         };
-        let operator = Transport::single_node(&url).unwrap();
         let sink = Elasticsearch::new(&options(&url)).unwrap();
-        let world = World { url, sink, operator, alias: format!("sinktest-{test}") };
+        Some(World::at(test, &url, sink).await)
+    }
+
+    /// `url` is the operator's, and may hold a password.
+    pub async fn at(test: &str, url: &str, sink: Elasticsearch) -> World {
+        let operator = Transport::single_node(url).unwrap();
+        let world = World { url: url.to_owned(), sink, operator, alias: format!("sinktest-{test}") };
         world.clean().await;
-        Some(world)
+        world
     }
 
     async fn clean(&self) {
