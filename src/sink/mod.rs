@@ -4,6 +4,8 @@
 //! conflict means: that is `deliver`'s part, which alone knows what was sent before.
 
 pub mod elasticsearch;
+pub mod memory;
+pub mod ndjson;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -3,10 +3,11 @@
 //! Pure. Each item is judged on its own (hazard 48): status 200 of the whole says nothing about any of them.
 //! An answer that does not fit the request item by item is worth nothing: the outcome of all is unknown.
 //!
-//! Actions go to the write alias of the index, never to the index by name, and demand that it is an alias:
-//! a bulk request that names a missing index makes the cluster create one with a guessed mapping (hazard 51),
-//! and an external-version delete does so too. An alias cannot be created that way, and it vanishes with its
-//! index, so the answer is `index_not_found_exception` on every supported version.
+//! Actions go to the write alias of the index, never to the index by name: a bulk request that names a missing
+//! index makes the cluster create one with a guessed mapping (hazard 51). `require_alias` forbids that for
+//! index actions only; a delete with an external version still creates an index by the alias's name. Hence
+//! the alias ends in capitals, which the cluster allows in an alias and refuses in an index. It vanishes with
+//! its index, and then nothing of its name can ever come into being by a write.
 
 use std::borrow::Cow;
 
@@ -26,9 +27,10 @@ pub(super) const FILTER_PATH: &str = "errors,items.*._index,items.*._id,items.*.
 
 const OPERATION: &str = "send documents";
 
-/// The alias that leads to exactly this index, and through which alone it is written.
+/// The alias that leads to exactly this index, and through which alone it is written. The capitals matter: see
+/// the module.
 pub(super) fn write_alias(index: &str) -> String {
-    format!("{index}-write")
+    format!("{index}-WRITE")
 }
 
 /// What can be known to be wrong with a document before it is sent. One such document would cost all the
@@ -178,7 +180,10 @@ fn judge_error(status: u16, error: &ItemError) -> Result<Outcome, Error> {
     let retry = || Outcome::Retry { reason: format!("status {status}, {code}") };
     Ok(match (status, kind) {
         (409, "version_conflict_engine_exception") => Outcome::Conflict { current: current_version(text) },
-        (404, "index_not_found_exception") => Outcome::IndexGone { reason: reason::administrative(text) },
+        // The second: a delete alone found no alias, and the cluster could not create an index of that name.
+        (404, "index_not_found_exception") | (400, "invalid_index_name_exception") => {
+            Outcome::IndexGone { reason: reason::administrative(text) }
+        }
         (400, "illegal_argument_exception") if text.starts_with("no write index is defined") => {
             Outcome::IndexGone { reason: "the write alias leads to several indices".to_owned() }
         }

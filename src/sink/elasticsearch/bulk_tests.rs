@@ -15,9 +15,9 @@ fn actions_are_lines_with_external_versions_for_the_write_alias() {
     let mut out = Vec::new();
     encode(&documents, &mut out);
     let expected = concat!(
-        r#"{"index":{"_index":"orders-7f3a-1-write","_id":"1","version":9,"version_type":"external"}}"#,
+        r#"{"index":{"_index":"orders-7f3a-1-WRITE","_id":"1","version":9,"version_type":"external"}}"#,
         "\n{\"a\":1}\n",
-        r#"{"delete":{"_index":"orders-7f3a-1-write","_id":"a\"b\n","version":9223372036854775807,"version_type":"external"}}"#,
+        r#"{"delete":{"_index":"orders-7f3a-1-WRITE","_id":"a\"b\n","version":9223372036854775807,"version_type":"external"}}"#,
         "\n",
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -103,6 +103,7 @@ fn every_item_is_judged_by_its_own_status_and_type() {
     let missing = "index_not_found_exception";
     check(index("1", 7), &error(404, missing, "no such index [x]"), "gone");
     check(delete("1", 7), &error(404, missing, "no such index [x]"), "gone");
+    check(delete("1", 7), &error(400, "invalid_index_name_exception", "must be lowercase"), "gone");
     check(delete("1", 7), &error(404, "shard_not_found_exception", "secret"), "retry");
     check(
         index("1", 7),
