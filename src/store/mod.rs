@@ -4,9 +4,23 @@
 //! Below is an [`engine`]: an ordered key-value store with four spaces, atomic batches and consistent views.
 //! It is not fsynced per batch: the journal is the durability.
 
+//! Beside it: is the file to be believed? [`folder`] locks it, [`guard`] records how it was left, [`checkpoint`]s
+//! are there for when it is not, [`trust`] decides. A start goes, in this order:
+//!
+//! ```text
+//! Folder::lock -> trust::judge -> trust::settle -> Lmdb::open -> Guard::begin -> ... -> Guard::close
+//! ```
+
+pub mod checkpoint;
 pub mod engine;
 pub mod folder;
+pub mod guard;
+pub mod host;
 pub mod lmdb;
 pub mod memory;
+pub mod note;
 #[cfg(test)]
 mod suite;
+pub mod trust;
+#[cfg(test)]
+mod trust_tests;
