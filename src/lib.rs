@@ -52,6 +52,7 @@
 //!
 //! Then the doors, [`source`] and [`sink`], and the walls: [`config`], [`cli`], [`control`], [`http`], [`metrics`].
 
+pub mod batch;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -66,6 +67,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod projection;
 pub mod shutdown;
+pub mod retry;
 pub mod sink;
 pub mod source;
 pub mod store;

@@ -88,8 +88,8 @@ pub trait Engine: Send + Sync + 'static {
     fn sync(&self) -> Result<(), Error>;
 
     /// Writes a consistent, compact, fsynced copy of the whole store to a file at `path`, replacing what
-    /// was there (rule 32: a copy, never a move). The copy is the state after some batch committed before
-    /// this returns and not before this was called. A failed copy leaves no file.
+    /// was there (rule 32: a copy, never a move). It holds every batch that was committed before the call, and
+    /// perhaps some that were committed during it. A failed copy leaves no file.
     fn copy_to(&self, path: &Path) -> Result<(), Error>;
 
     /// Bytes in use on disk.

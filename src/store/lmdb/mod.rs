@@ -9,6 +9,8 @@
 
 mod environment;
 #[cfg(test)]
+mod kill_test;
+#[cfg(test)]
 mod tests;
 
 use std::fs::{self, OpenOptions};

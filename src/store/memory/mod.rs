@@ -101,14 +101,7 @@ impl State {
         for (space, tree) in self.spaces.iter().enumerate() {
             let mut written = Ok(());
             tree.scan(&[], false, &mut |key, value| {
-                let mut put = || {
-                    out.write_all(&[space as u8])?;
-                    out.write_all(&(key.len() as u32).to_le_bytes())?;
-                    out.write_all(&(value.len() as u32).to_le_bytes())?;
-                    out.write_all(key)?;
-                    out.write_all(value)
-                };
-                written = put();
+                written = encode_pair(out, space as u8, key, value);
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             written?;
@@ -129,6 +122,14 @@ impl State {
         }
         Some(state)
     }
+}
+
+fn encode_pair(out: &mut impl Write, space: u8, key: &[u8], value: &[u8]) -> std::io::Result<()> {
+    out.write_all(&[space])?;
+    out.write_all(&(key.len() as u32).to_le_bytes())?;
+    out.write_all(&(value.len() as u32).to_le_bytes())?;
+    out.write_all(key)?;
+    out.write_all(value)
 }
 
 impl Read for State {

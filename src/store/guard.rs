@@ -1,0 +1,138 @@
+//! The guard: a note in the store's folder that says whether the data file may be believed.
+//!
+//! Without an fsync per commit the file is whole after kill -9 (the page cache has every commit) and
+//! possibly torn after a power cut, and LMDB has no checksums to tell. So before the first batch the guard
+//! records, durably, that the store is open, in which boot of the kernel, and which file it is. After the
+//! last batch and a sync it records that the store is closed.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::{Engine, Error};
+use super::folder::{self, DATA_FILE};
+use super::host::{Host, Identity};
+use super::lmdb::Durability;
+use super::note::{self, FORMAT, Unreadable};
+use crate::model::EntryNo;
+
+const GUARD_FILE: &str = "guard.json";
+
+/// What the guard file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub format: u32,
+    /// The journal that this store is a fold of (rule 34).
+    pub journal_id: String,
+    /// A process has, or had until it died, the store open.
+    pub open: bool,
+    /// The boot in which it was opened.
+    pub boot_id: Option<String>,
+    /// The data file when it was opened; its size also when it was closed.
+    pub file: Identity,
+    /// Whether every commit was fsynced in order.
+    pub durable_commits: bool,
+    /// Why the file is not to be believed whatever else holds: an I/O error, an operator's word.
+    pub distrusted: Option<String>,
+    /// The newest checkpoint when this was written; for people.
+    pub checkpoint: Option<EntryNo>,
+    /// When this was written, seconds since 1970; for people.
+    pub written_at: u64,
+}
+
+/// The guard of a store that this process has open.
+#[derive(Debug)]
+pub struct Guard {
+    folder: PathBuf,
+    facts: Facts,
+}
+
+impl Guard {
+    /// Records that the store in this folder is open. To be called when the engine is open and nothing
+    /// has been written yet.
+    pub fn begin(
+        folder: &Path,
+        host: &dyn Host,
+        journal_id: &str,
+        durability: Durability,
+    ) -> Result<Guard, Error> {
+        let facts = Facts {
+            format: FORMAT,
+            journal_id: journal_id.to_owned(),
+            open: true,
+            boot_id: host.boot_id(),
+            file: data_file(folder, host)?,
+            durable_commits: durability == Durability::Commit,
+            distrusted: None,
+            checkpoint: None,
+            written_at: host.unix_seconds(),
+        };
+        let guard = Guard { folder: folder.to_owned(), facts };
+        guard.write()?;
+        Ok(guard)
+    }
+
+    /// Records the newest checkpoint, for people who look.
+    pub fn checkpointed(&mut self, entry: EntryNo, host: &dyn Host) -> Result<(), Error> {
+        self.facts.checkpoint = Some(entry);
+        self.facts.written_at = host.unix_seconds();
+        self.write()
+    }
+
+    /// Records that the file is not to be believed any more, for an I/O error was seen (rule 31: the same
+    /// boot proves nothing then). The process should end; the next start takes a checkpoint.
+    pub fn distrust(&mut self, reason: &str) -> Result<(), Error> {
+        self.facts.distrusted = Some(reason.to_owned());
+        self.write()
+    }
+
+    /// Syncs the engine, records that the store is closed, and closes it, in this order: the lock must
+    /// outlive the note. Nothing can be written in between, as the engine is ours alone. When the sync
+    /// fails, the file is recorded as not to be believed.
+    pub fn close(mut self, engine: impl Engine, host: &dyn Host) -> Result<(), Error> {
+        if let Err(error) = engine.sync() {
+            self.distrust(&error.to_string())?;
+            return Err(error);
+        }
+        self.facts.open = false;
+        self.facts.file.size_bytes = data_file(&self.folder, host)?.size_bytes;
+        self.facts.written_at = host.unix_seconds();
+        self.write()?;
+        drop(engine);
+        Ok(())
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn write(&self) -> Result<(), Error> {
+        write(&self.folder, &self.facts)
+    }
+}
+
+/// The guard file of a folder.
+pub fn path(folder: &Path) -> PathBuf {
+    folder.join(GUARD_FILE)
+}
+
+/// What the guard says, if there is one.
+pub fn read(folder: &Path) -> Result<Option<Facts>, Unreadable> {
+    note::read(&path(folder))
+}
+
+/// Replaces the guard.
+pub fn write(folder: &Path, facts: &Facts) -> Result<(), Error> {
+    let path = path(folder);
+    note::write(&path, facts).map_err(|error| folder::failed("write the store's guard", &path, &error))
+}
+
+fn data_file(folder: &Path, host: &dyn Host) -> Result<Identity, Error> {
+    const OPERATION: &str = "look at the store's data file";
+    let path = folder.join(DATA_FILE);
+    let found = host.identity(&path).map_err(|error| folder::failed(OPERATION, &path, &error))?;
+    found.ok_or_else(|| Error::Broken {
+        operation: OPERATION,
+        reason: format!("{} is not there", path.display()),
+    })
+}
