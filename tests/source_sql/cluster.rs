@@ -242,6 +242,7 @@ impl Sql for Plain {
 
 /// Names as the room's functions take them.
 pub fn names(list: &[&str]) -> Vec<(String, String)> {
-    let split = |name: &&str| name.split_once('.').map(|(schema, table)| (schema.to_owned(), table.to_owned()));
+    let split =
+        |name: &&str| name.split_once('.').map(|(schema, table)| (schema.to_owned(), table.to_owned()));
     list.iter().map(|name| split(name).unwrap()).collect()
 }
