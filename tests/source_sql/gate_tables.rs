@@ -7,7 +7,9 @@ use super::cluster::{Plain, names};
 use super::gate::{code, needed, outcome, shop};
 
 /// What is changed in the database, changed in the expectation, seen, and put right again.
-type Case<'a> = (&'a str, fn(&mut Expected), &'a str, &'a str);
+type Case<'a> = (&'a str, Adapt, &'a str, &'a str);
+
+type Adapt = fn(&mut Expected);
 
 fn as_it_was(_: &mut Expected) {}
 
@@ -141,7 +143,7 @@ async fn a_publication_that_is_another_or_of_another_shape_is_refused() {
     let create = "CREATE PUBLICATION projectord FOR TABLE public.orders, public.parted";
     let back = "DROP PUBLICATION IF EXISTS projectord; ALTER PUBLICATION kept RENAME TO projectord";
     let away = "ALTER PUBLICATION projectord RENAME TO kept";
-    let mut cases: Vec<(String, fn(&mut Expected), &str)> = vec![
+    let mut cases: Vec<(String, Adapt, &str)> = vec![
         (String::new(), as_it_was, "publication-missing"),
         (String::new(), first, "publication-missing"),
         (create.to_owned(), as_it_was, "publication-changed"),
