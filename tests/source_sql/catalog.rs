@@ -138,7 +138,10 @@ async fn facts_are_read_as_declared_whatever_the_search_path_is() {
     assert_eq!((&lines.key, &lines.primary_key), (&words(&["sku", "no"]), &words(&["no", "order id"])));
     let [foreign] = lines.foreign_keys.as_slice() else { panic!("{:?}", lines.foreign_keys) };
     assert_eq!((foreign.foreign_schema.as_str(), foreign.foreign_table.as_str()), ("sales", "orders"));
-    assert_eq!((&foreign.columns, &foreign.references), (&words(&["region", "order id"]), &words(&["region", "id"])));
+    assert_eq!(
+        (&foreign.columns, &foreign.references),
+        (&words(&["region", "order id"]), &words(&["region", "id"]))
+    );
 
     let orders = table("sales", "orders");
     let leaves: Vec<_> = orders.leaves.iter().map(|leaf| leaf.name.as_str()).collect();

@@ -127,14 +127,20 @@ impl Cluster {
         Stream(child)
     }
 
-    /// Runs a script as psql does, and returns what it said on stderr.
-    pub fn psql(&self, database: &str, script: &Path) -> Result<(), String> {
-        let output = tool("psql")
+    /// psql as the superuser, with nothing to say of its own.
+    pub fn psql_command(&self, database: &str) -> Command {
+        let mut command = tool("psql");
+        command
             .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
             .arg(self.folder.path())
-            .stdin(std::fs::File::open(script).unwrap())
-            .output()
-            .unwrap();
+            .stdout(Stdio::piped());
+        command
+    }
+
+    /// Runs a script as psql does, and returns what it said on stderr.
+    pub fn psql(&self, database: &str, script: &Path) -> Result<(), String> {
+        let script = std::fs::File::open(script).unwrap();
+        let output = self.psql_command(database).stdin(script).output().unwrap();
         match output.status.success() {
             true => Ok(()),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
@@ -242,6 +248,7 @@ impl Sql for Plain {
 
 /// Names as the room's functions take them.
 pub fn names(list: &[&str]) -> Vec<(String, String)> {
-    let split = |name: &&str| name.split_once('.').map(|(schema, table)| (schema.to_owned(), table.to_owned()));
+    let split =
+        |name: &&str| name.split_once('.').map(|(schema, table)| (schema.to_owned(), table.to_owned()));
     list.iter().map(|name| split(name).unwrap()).collect()
 }

@@ -7,4 +7,6 @@ mod catalog;
 mod chunks;
 mod cluster;
 mod gate;
+mod gate_tables;
+mod replication;
 mod setup;

@@ -18,10 +18,8 @@ async fn printed_script_runs_twice_where_it_can_and_the_gate_then_passes_for_pla
                CREATE TABLE leaf PARTITION OF parted FOR VALUES FROM (0) TO (9);"#,
         )
         .await;
-    let tables = vec![
-        ("Odd \"schema".to_owned(), "it's".to_owned()),
-        ("public".to_owned(), "parted".to_owned()),
-    ];
+    let tables =
+        vec![("Odd \"schema".to_owned(), "it's".to_owned()), ("public".to_owned(), "parted".to_owned())];
     let mut options = cluster.options("shop");
     options.user = "stream".to_owned();
     options.read_user = Some("reader's".to_owned());
@@ -69,7 +67,10 @@ async fn publication_and_slot_are_made_as_described_and_harmful_tables_are_refus
     let state = publication::state(&mut sql, "p").await.unwrap().unwrap();
     assert!(state.insert && state.update && state.delete && state.truncate);
     assert!(!state.via_root && !state.all_tables && state.schemas.is_empty() && !state.generated_columns);
-    assert_eq!(state.members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["orders", "lines"]);
+    assert_eq!(
+        state.members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(),
+        ["orders", "lines"]
+    );
 
     // A transaction of another database holds up the slot, and is named.
     let mut other = cluster.connect("postgres", "postgres").await;
@@ -80,7 +81,10 @@ async fn publication_and_slot_are_made_as_described_and_harmful_tables_are_refus
     sql.until(&format!("SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}"), "transactionid").await;
     let blockers = slot::waits_for(&mut sql, pid).await.unwrap();
     let [blocker] = blockers.as_slice() else { panic!("{blockers:?}") };
-    assert_eq!((blocker.database.as_str(), blocker.state.as_deref()), ("postgres", Some("idle in transaction (ClientRead)")));
+    assert_eq!(
+        (blocker.database.as_str(), blocker.state.as_deref()),
+        ("postgres", Some("idle in transaction (ClientRead)"))
+    );
     other.run("COMMIT").await;
     let point = creating.await.unwrap().unwrap();
     let state = slot::state(&mut sql, "s").await.unwrap().unwrap();
@@ -90,7 +94,7 @@ async fn publication_and_slot_are_made_as_described_and_harmful_tables_are_refus
     assert_eq!(state.retained_bytes(), state.server_flush.bytes_since(state.restart.unwrap()));
     let version: u32 = sql.text("SHOW server_version_num").await.parse().unwrap();
     assert_eq!(state.failover, version >= 170_000);
-    sql.run("INSERT INTO lines SELECT generate_series(1, 1000)").await;
+    sql.run("INSERT INTO public.lines SELECT generate_series(1, 1000)").await;
     let flush = slot::server_flush(&mut sql).await.unwrap();
     let later = slot::state(&mut sql, "s").await.unwrap().unwrap();
     assert!(flush > state.server_flush && later.retained_bytes() > state.retained_bytes());

@@ -1,10 +1,10 @@
 //! What the facts mean. Asks nobody: a function of its arguments.
 
 use super::super::settings::{PINNED, is_as_pinned};
-use super::super::sql::literal;
-use super::super::{Error, publication, slot};
+use super::super::sql::{identifier, literal};
+use super::super::{Error, slot};
 use super::facts::{Facts, VERSION_MIN};
-use super::{CHECK, Expected, Passed, REBUILD, Report, Warning, standby_names, tables};
+use super::{CHECK, Expected, Passed, REBUILD, Report, Warning, published, standby_names, tables};
 use crate::model::Lsn;
 use crate::source::Identity;
 
@@ -35,7 +35,7 @@ pub fn judge(facts: &Facts, expected: &Expected) -> Report {
     }
     server(facts, expected, &mut report);
     identity(facts, expected, &mut report);
-    publication(facts, expected, &mut report);
+    published::judge(facts, expected, &mut report);
     slot(facts, expected, &mut report);
     tables::judge(facts, expected, &mut report);
     // Whoever streams from the slot may be gone in a moment; a refusal stays.
@@ -55,7 +55,7 @@ fn server(facts: &Facts, expected: &Expected, report: &mut Report) {
         report.problems.push(refused(
             "source-no-replication-right",
             format!("role '{}' may not replicate", facts.role),
-            format!("ALTER ROLE {} REPLICATION;", super::super::sql::identifier(&facts.role)),
+            format!("ALTER ROLE {} REPLICATION;", identifier(&facts.role)),
         ));
     }
     if let Some(because) =
@@ -175,126 +175,6 @@ fn timeline(facts: &Facts, recorded: &Identity, journal_end: Option<Lsn>, report
             format!("documents may show commits that no longer exist: {REBUILD}"),
         )),
     }
-}
-
-fn publication(facts: &Facts, expected: &Expected, report: &mut Report) {
-    let name = &expected.publication;
-    let Some(publication) = &facts.publication else {
-        let names: Vec<_> =
-            expected.tables.iter().map(|table| (table.schema.clone(), table.name.clone())).collect();
-        report.problems.push(match &expected.recorded {
-            None => refused(
-                "publication-missing",
-                format!("publication '{name}' does not exist in database '{}'", facts.database),
-                format!("{};", publication::create_statement(name, &names)),
-            ),
-            // The slot decodes with the publications as they were at its position: made again under the same
-            // name, the publication would still be missing there, or changes would be skipped (18).
-            Some(_) => refused(
-                "publication-missing",
-                format!("publication '{name}' does not exist any more; changes since then were not sent"),
-                format!("create it (projectord setup-sql), drop the slot, then {REBUILD}"),
-            ),
-        });
-        return;
-    };
-    if let Some(recorded) = &expected.recorded {
-        membership(facts, publication, recorded, name, report);
-    }
-    if let Some((reason, hint)) = misshapen(publication, name) {
-        report.problems.push(refused("publication-shape", reason, hint));
-    }
-}
-
-/// Whether what was published at the last connect still is, by the same oids (rule 41, hazard 33). A table
-/// that is no longer used may go; a new one is no gap for the others.
-fn membership(
-    facts: &Facts,
-    publication: &publication::State,
-    recorded: &Identity,
-    name: &str,
-    report: &mut Report,
-) {
-    if publication.oid != recorded.publication_oid {
-        report.problems.push(refused(
-            "publication-changed",
-            format!(
-                "publication '{name}' has oid {}, recorded is {}",
-                publication.oid, recorded.publication_oid
-            ),
-            format!("changes in between were not sent: drop the slot, then {REBUILD}"),
-        ));
-        return;
-    }
-    for member in &publication.members {
-        let before = recorded.membership.iter().find(|(table, _)| *table == member.table_oid);
-        if before.is_some_and(|(_, membership)| *membership != member.membership_oid)
-            && facts.relations.iter().any(|relation| relation.root == member.table_oid)
-        {
-            report.problems.push(refused(
-                "publication-changed",
-                format!(
-                    "{}.{} was taken out of publication '{name}' and put in again",
-                    member.schema, member.name
-                ),
-                format!("changes in between were not sent: {REBUILD}"),
-            ));
-        }
-    }
-}
-
-/// What is wrong with the publication as such, and the statement that mends it.
-fn misshapen(publication: &publication::State, name: &str) -> Option<(String, String)> {
-    let quoted = super::super::sql::identifier(name);
-    let by_list = format!(
-        "make a publication with an explicit list of tables under another name (projectord setup-sql), and set source.publication; then {REBUILD}"
-    );
-    if publication.all_tables {
-        let reason = "is FOR ALL TABLES: new tables without a primary key could not be updated any more";
-        return Some((format!("publication '{name}' {reason}"), by_list));
-    }
-    if let Some(schema) = publication.schemas.first() {
-        let reason =
-            format!("publication '{name}' is FOR TABLES IN SCHEMA {schema}: nobody sees tables come and go");
-        return Some((reason, by_list));
-    }
-    if !(publication.insert && publication.update && publication.delete && publication.truncate) {
-        return Some((
-            format!("publication '{name}' does not publish all of insert, update, delete, truncate"),
-            format!(
-                "ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate'); then {REBUILD}"
-            ),
-        ));
-    }
-    if publication.via_root {
-        return Some((
-            format!(
-                "publication '{name}' has publish_via_partition_root: the TRUNCATE of a partition would not come"
-            ),
-            format!("ALTER PUBLICATION {quoted} SET (publish_via_partition_root = false);"),
-        ));
-    }
-    if publication.generated_columns {
-        return Some((
-            format!("publication '{name}' publishes generated columns, which the backfill does not read"),
-            format!("ALTER PUBLICATION {quoted} SET (publish_generated_columns = none);"),
-        ));
-    }
-    let odd = publication.members.iter().find(|member| member.has_column_list || member.has_row_filter)?;
-    let what = if odd.has_row_filter { "row filter" } else { "column list" };
-    let table = (odd.schema.clone(), odd.name.clone());
-    Some((
-        format!(
-            "{}.{} has a {what} in publication '{name}', which blocks migrations and hides changes",
-            odd.schema, odd.name
-        ),
-        format!(
-            "ALTER PUBLICATION {quoted} DROP TABLE {}.{}; {}; then {REBUILD}",
-            super::super::sql::identifier(&odd.schema),
-            super::super::sql::identifier(&odd.name),
-            publication::add_statement(name, &[table])
-        ),
-    ))
 }
 
 fn slot(facts: &Facts, expected: &Expected, report: &mut Report) {

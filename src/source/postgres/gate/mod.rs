@@ -5,7 +5,7 @@
 //! It runs at every connect, by SQL on the replication connection itself, because any other connection may
 //! reach another server (rule 7).
 //!
-//! Flow: `facts` asks everything -> `judge` and `tables` compare it with what is expected, without asking
+//! Flow: `facts` asks everything -> `judge`, `published` and `tables` compare it with what is expected, without asking
 //! anything -> [`check`] takes the first refusal, [`check_all`] all of them.
 //!
 //! A slot that was dropped and made again has no mark of its own. It begins at its consistent point C, and
@@ -15,6 +15,7 @@
 
 mod facts;
 mod judge;
+mod published;
 mod standby_names;
 pub(super) mod tables;
 #[cfg(test)]

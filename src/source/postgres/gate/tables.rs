@@ -45,9 +45,9 @@ impl Relation {
         self.oid == self.root
     }
 
-    /// Whether rows come under this relation.
-    fn has_rows(&self) -> bool {
-        self.kind != "p"
+    /// Whether the backfill reads it: it reads leaves, not the partitioned tables above them.
+    fn is_read(&self) -> bool {
+        self.kind == "r"
     }
 
     fn spoken(&self) -> String {
@@ -154,7 +154,7 @@ pub fn judge(facts: &Facts, expected: &Expected, report: &mut Report) {
         let family: Vec<_> = facts.relations.iter().filter(|relation| relation.root == root.oid).collect();
         for relation in &family {
             report.problems.extend(unpublishable(relation, root));
-            if facts.read_role_oid.is_some() && relation.has_rows() {
+            if facts.read_role_oid.is_some() && relation.is_read() {
                 report.problems.extend(unreadable(relation, facts, expected));
             }
         }

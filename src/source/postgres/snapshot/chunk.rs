@@ -105,28 +105,8 @@ async fn read_in_transaction(
     let begin = begin_statements(request.timeout, &relation);
     client.batch_execute(&begin).await.map_err(|error| unchanged(request, failure(READ, &error)))?;
     let columns = columns(client, request, &relation, &select).await?;
-    let copy = client
-        .copy_out(&format!("COPY ({}) TO STDOUT (FORMAT text)", select.statement))
-        .await
-        .map_err(|error| unchanged(request, failure(READ, &error)))?;
-    let mut copy = std::pin::pin!(copy);
-    let mut rows = BytesMut::new();
-    let mut cut = false;
-    while let Some(data) = copy.next().await {
-        let data = data.map_err(|error| unchanged(request, failure(READ, &error)))?;
-        if rows.len() + data.len() > CHUNK_BYTES_MAX && rows.contains(&b'\n') {
-            cut = true;
-            break;
-        }
-        rows.extend_from_slice(&data);
-    }
-    if cut {
-        // The rest of the answer is passed over by the driver; it is limited by the statement's timeout.
-        let end = rows.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        rows.truncate(end);
-    }
+    let (rows, cut) = copy_rows(client, request, &select).await?;
     client.batch_execute("COMMIT").await.map_err(|error| failure(READ, &error))?;
-    let rows = rows.freeze();
     // Newlines inside values are escaped, so each one ends a row.
     let count = rows.iter().filter(|byte| **byte == b'\n').count();
     let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -143,6 +123,31 @@ async fn read_in_transaction(
         keys_only,
     };
     Ok((head, rows))
+}
+
+/// The rows, and whether there would have been more than fit into a chunk. The driver's stream is gone at
+/// the end: it would hold up the connection for as long as it exists and is not read.
+async fn copy_rows(
+    client: &Client,
+    request: &ChunkRequest<'_>,
+    select: &Select,
+) -> Result<(Bytes, bool), Error> {
+    let failed = |error: tokio_postgres::Error| unchanged(request, failure(READ, &error));
+    let statement = format!("COPY ({}) TO STDOUT (FORMAT text)", select.statement);
+    let mut copy = std::pin::pin!(client.copy_out(&statement).await.map_err(failed)?);
+    let mut rows = BytesMut::new();
+    while let Some(data) = copy.next().await {
+        let data = data.map_err(failed)?;
+        if rows.len() + data.len() > CHUNK_BYTES_MAX
+            && let Some(newline) = rows.iter().rposition(|byte| *byte == b'\n')
+        {
+            // The driver passes over the rest of the answer; the statement's timeout limits it.
+            rows.truncate(newline + 1);
+            return Ok((rows.freeze(), true));
+        }
+        rows.extend_from_slice(&data);
+    }
+    Ok((rows.freeze(), false))
 }
 
 /// The quoted name of the relation that has this oid.
