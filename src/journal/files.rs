@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 /// One folder. Names are plain file names.
 pub trait Files: Send + Sync + 'static {
@@ -43,10 +43,25 @@ pub struct RealFiles {
 impl RealFiles {
     /// Creates the folder (0700) when it is not there.
     pub fn open(folder: PathBuf) -> io::Result<RealFiles> {
-        use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        make_folder(&folder)?;
         Ok(RealFiles { folder })
     }
+}
+
+/// Creates a folder (0700) with the missing ones above it, so that it survives a power cut: a folder is only
+/// as durable as its name in the one above.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for folder in missing {
+        let above = match folder.parent() {
+            Some(above) if !above.as_os_str().is_empty() => above,
+            Some(_) => Path::new("."),
+            None => continue,
+        };
+        fs::File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }
 
 impl Files for RealFiles {

@@ -3,16 +3,19 @@
 
 use std::fs;
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
+use super::files::make_folder;
 use crate::model::Epoch;
 
 /// Format of the whole data folder.
 pub const FORMAT: u32 = 1;
+/// Digits of a journal's id, which the segments have room for.
+const JOURNAL_ID_DIGITS: usize = 32;
 const FILE: &str = "identity.json";
 const LOCK: &str = "lock";
 
@@ -22,6 +25,12 @@ struct Stored {
     journal_id: String,
     epoch: Epoch,
     created_unix_s: u64,
+}
+
+/// What stands in an identity of every format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
 }
 
 /// A locked data folder. The lock is the operating system's: it goes with the process, however that ends.
@@ -39,11 +48,7 @@ fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> Error
 impl DataFolder {
     /// Locks the folder, creates it (0700) when it is not there. `random` becomes the id of a new journal.
     pub fn open(path: &Path, random: u128, now_unix_s: u64) -> Result<DataFolder, Error> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|source| failed("create", path, source))?;
+        make_folder(path).map_err(|source| failed("create", path, source))?;
         let lock = lock(path)?;
         let file = path.join(FILE);
         let stored = match fs::read(&file) {
@@ -79,10 +84,9 @@ impl DataFolder {
     /// Takes a new epoch above `seen` and above every one taken here before; on disk before it is returned
     /// (rule 35).
     pub fn take_epoch(&mut self, seen: Epoch) -> Result<Epoch, Error> {
-        let epoch = Epoch(self.stored.epoch.max(seen).0 + 1);
-        if epoch > Epoch::MAX {
-            return Err(Error::Exhausted);
-        }
+        // `seen` comes from the index: whatever stands there must not wrap around to a small epoch.
+        let epoch = self.stored.epoch.max(seen).0.checked_add(1).map(Epoch);
+        let epoch = epoch.filter(|epoch| *epoch <= Epoch::MAX).ok_or(Error::Exhausted)?;
         self.stored.epoch = epoch;
         write(&self.path, &self.stored)?;
         Ok(epoch)
@@ -91,10 +95,16 @@ impl DataFolder {
 
 fn read(file: &Path, bytes: &[u8]) -> Result<Stored, Error> {
     let name = || file.display().to_string();
-    let stored: Stored = serde_json::from_slice(bytes)
-        .map_err(|error| Error::Identity { file: name(), reason: error.to_string() })?;
-    if stored.format > FORMAT {
-        return Err(Error::Newer { file: name(), found: stored.format, known: FORMAT });
+    let unreadable = |reason: String| Error::Identity { file: name(), reason };
+    // The format first: a newer one may look different in everything else.
+    let Format { format } = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    if format > FORMAT {
+        return Err(Error::Newer { file: name(), found: format, known: FORMAT });
+    }
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    let id = &stored.journal_id;
+    if id.len() != JOURNAL_ID_DIGITS || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(unreadable("its journal_id is not 32 hexadecimal digits".to_owned()));
     }
     Ok(stored)
 }

@@ -41,6 +41,29 @@ pub(super) fn failed(operation: &'static str, file: &str, source: std::io::Error
     Error::Failed { operation, file: file.to_owned(), source }
 }
 
+/// Reads the header of the segment that is to begin with `first`. Its name and its journal are checked: a
+/// file of another folder, or under another one's name, is refused.
+pub(super) fn own_header(
+    file: &dyn File,
+    name: &str,
+    first: EntryNo,
+    journal_id: &str,
+) -> Result<Header, Error> {
+    let header = header(file, name)?;
+    if header.journal_id != journal_id {
+        return Err(Error::Other {
+            file: name.to_owned(),
+            found: header.journal_id,
+            expected: journal_id.to_owned(),
+        });
+    }
+    if header.first != first {
+        let reason = format!("its header says that it begins with entry {}", header.first);
+        return Err(Error::Damaged { file: name.to_owned(), offset: 0, reason });
+    }
+    Ok(header)
+}
+
 /// Reads a segment's header.
 pub(super) fn header(file: &dyn File, name: &str) -> Result<Header, Error> {
     Header::read(name, |offset, length| {
@@ -54,7 +77,7 @@ pub(super) fn header(file: &dyn File, name: &str) -> Result<Header, Error> {
 impl Reader {
     /// The next entry read will be `from`.
     pub fn open(files: Arc<dyn Files>, from: EntryNo) -> Reader {
-        Reader { files, current: None, next: from }
+        Reader { files, current: None, next: from.max(EntryNo::ZERO.next()) }
     }
 
     /// The entry that comes next.
@@ -65,8 +88,19 @@ impl Reader {
     /// Entries up to and including `up_to`, about `max_bytes` of them, at least one if there is one.
     ///
     /// # Errors
-    /// Damage, missing segments, and failures of the disk. All entries up to `up_to` must be durable.
+    /// Damage, missing segments, and failures of the disk. All entries up to `up_to` must be durable. After
+    /// an error the reader stands where it stood before.
     pub fn next(&mut self, up_to: EntryNo, max_bytes: usize) -> Result<Vec<Record>, Error> {
+        let from = self.next;
+        let records = self.read_on(up_to, max_bytes);
+        if records.is_err() {
+            self.next = from;
+            self.current = None;
+        }
+        records
+    }
+
+    fn read_on(&mut self, up_to: EntryNo, max_bytes: usize) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         let mut bytes = 0;
         // What was read ahead last time may have been truncated and written anew since.
@@ -135,7 +169,7 @@ impl Open {
     fn entry(&mut self) -> Result<Option<Record>, Error> {
         loop {
             match segment::parse(&self.block) {
-                Parsed::Entry(record) => {
+                Parsed::Entry { record, .. } => {
                     let size = segment::size_of(&record);
                     self.offset += size;
                     let _ = self.block.split_to(size as usize);

@@ -1,16 +1,21 @@
 //! What is really there after the process ended, however it ended (rules 4, 5).
 //!
 //! The unsealed last segment is read up to its last good entry; what follows is a torn tail, and cut, unless
-//! good entries follow it: then it is damage, and a refusal. Messages of a transaction whose commit is not
-//! there are cut as well. What remains is copied into a new file, synced, and renamed into place: bytes that
-//! read well now may be in the page cache alone, and only what was synced is believed.
+//! a good entry behind it says that the bad one had been synced: then it is damage, and a refusal. (A power
+//! cut may keep the later half of a write and lose its earlier half; that alone is no damage.) Messages of a
+//! transaction whose commit is not there are cut as well. What remains is copied into a new file, synced, and
+//! renamed into place: bytes that read well now may be in the page cache alone, and only what was synced is
+//! believed.
+//!
+//! A damaged entry of the very last group that was synced looks like a torn tail. It is not lost in silence:
+//! the slot was told a position behind the journal's new end, and the gate refuses (rules 3, 7).
 
 use bytes::Bytes;
 
 use super::entry::{Commit, Kind, Position, Record};
 use super::error::Error;
 use super::files::{File, Files};
-use super::read::{failed, header, segments};
+use super::read::{failed, header, own_header, segments};
 use super::segment::{self, Header, Parsed};
 use crate::model::{EntryNo, Lsn};
 
@@ -31,21 +36,23 @@ pub struct Recovered {
     pub intent: Option<Bytes>,
     /// Bytes cut off the end.
     pub cut_bytes: u64,
-    pub(super) head: Vec<(Kind, Bytes)>,
 }
 
 /// One segment, read whole.
-struct Scanned {
-    header: Header,
+pub(super) struct Scanned {
+    /// Where the entries begin.
+    begin: u64,
+    /// Behind the last good entry, and its number.
+    pub(super) end: u64,
+    pub(super) last: EntryNo,
     /// Behind the last entry that does not belong to an open transaction.
     complete_end: u64,
     complete_last: Option<EntryNo>,
-    entries: u64,
     ends_open: bool,
     facts: Option<Bytes>,
     connected: Option<Bytes>,
     intent: Option<Bytes>,
-    end_lsn: Option<Lsn>,
+    pub(super) end_lsn: Option<Lsn>,
     length: u64,
 }
 
@@ -59,23 +66,30 @@ pub(super) fn recover(files: &dyn Files, journal_id: &str) -> Result<Recovered, 
     let mut recovered = Recovered::default();
     while let Some(first) = firsts.pop() {
         let name = segment::name(first);
-        let mut file = files.open(&name).map_err(|source| failed("open", &name, source))?;
-        let scanned = match scan(&mut *file, &name, first, journal_id) {
-            Ok(scanned) => scanned,
+        let file = files.open(&name).map_err(|source| failed("open", &name, source))?;
+        let before = match firsts.last() {
+            // Entries go into a segment, and its successor is made, only when it is synced to its end.
+            Some(before) => Some(scan_sealed(files, *before, first, journal_id)?),
+            None => None,
+        };
+        let header = match own_header(&*file, &name, first, journal_id) {
             // A crash while this segment was being made: entries come only after its header was synced.
-            Err(Error::Damaged { offset: 0, .. }) if !firsts.is_empty() && is_young(&*file)? => {
+            Err(Error::Damaged { .. })
+                if (before.is_some() || first == EntryNo::ZERO.next()) && is_young(&*file, &name, first)? =>
+            {
                 recovered.cut_bytes += file.length().map_err(|source| failed("read", &name, source))?;
                 remove(files, &name)?;
                 continue;
             }
-            Err(error) => return Err(error),
+            header => header?,
         };
+        let scanned = scan(&*file, &name, header, EntryNo::MAX)?;
         // A segment that holds nothing but a transaction's parts goes; so does an empty one behind such.
-        if scanned.complete_last.is_none()
-            && let Some(before) = firsts.last()
-            && (scanned.entries > 0 || ends_open(files, *before, journal_id)?)
+        if let Some(before) = before
+            && scanned.complete_last.is_none()
+            && (scanned.ends_open || before.ends_open)
         {
-            recovered.cut_bytes += scanned.length - scanned.header.size_bytes;
+            recovered.cut_bytes += scanned.length - scanned.begin;
             remove(files, &name)?;
             continue;
         }
@@ -83,16 +97,16 @@ pub(super) fn recover(files: &dyn Files, journal_id: &str) -> Result<Recovered, 
         recovered.last = scanned.complete_last.unwrap_or(first.previous());
         settle_file(files, &*file, &name, scanned.complete_end)?;
         take(&mut recovered, &scanned);
-        recovered.head = scanned.header.head;
         break;
     }
-    // The position may stand further back: a segment can hold chunks alone.
+    // Before there was a position: the intent may stand further back.
     while recovered.end_lsn.is_none()
         && let Some(first) = firsts.pop()
     {
         let name = segment::name(first);
-        let mut file = files.open(&name).map_err(|source| failed("open", &name, source))?;
-        take(&mut recovered, &scan(&mut *file, &name, first, journal_id)?);
+        let file = files.open(&name).map_err(|source| failed("open", &name, source))?;
+        let header = own_header(&*file, &name, first, journal_id)?;
+        take(&mut recovered, &scan(&*file, &name, header, EntryNo::MAX)?);
     }
     Ok(recovered)
 }
@@ -115,67 +129,71 @@ fn remove(files: &dyn Files, name: &str) -> Result<(), Error> {
 }
 
 /// Whether a file with a bad header is one that was never finished: no entry can be in it.
-fn is_young(file: &dyn File) -> Result<bool, Error> {
-    let length = file.length().map_err(|source| failed("read", "a segment", source))?;
-    let mut bytes = vec![0; length.min(4 << 20) as usize];
-    let read = file.read_at(0, &mut bytes).map_err(|source| failed("read", "a segment", source))?;
-    bytes.truncate(read);
-    Ok(!entry_within(&Bytes::from(bytes), EntryNo::ZERO))
-}
-
-fn ends_open(files: &dyn Files, first: EntryNo, journal_id: &str) -> Result<bool, Error> {
-    let name = segment::name(first);
-    let mut file = files.open(&name).map_err(|source| failed("open", &name, source))?;
-    Ok(scan(&mut *file, &name, first, journal_id)?.ends_open)
-}
-
-fn scan(file: &mut dyn File, name: &str, first: EntryNo, journal_id: &str) -> Result<Scanned, Error> {
-    let header = header(file, name)?;
-    if header.journal_id != journal_id {
-        return Err(Error::Other {
-            file: name.to_owned(),
-            found: header.journal_id,
-            expected: journal_id.to_owned(),
-        });
-    }
-    if header.first != first {
-        let reason = format!("its header says that it begins with entry {}", header.first);
-        return Err(Error::Damaged { file: name.to_owned(), offset: 0, reason });
+fn is_young(file: &dyn File, name: &str, first: EntryNo) -> Result<bool, Error> {
+    // A header that reads well and belongs elsewhere is a mix-up, not a beginning.
+    if header(file, name).is_ok() {
+        return Ok(false);
     }
     let length = file.length().map_err(|source| failed("read", name, source))?;
-    let mut offset = header.size_bytes;
+    let bytes = read_block(file, name, 0, length as usize)?;
+    Ok(!entry_within(&bytes, first, |_| true))
+}
+
+/// Reads a segment that another one follows: it must be whole, and reach up to that one.
+fn scan_sealed(
+    files: &dyn Files,
+    first: EntryNo,
+    following: EntryNo,
+    journal_id: &str,
+) -> Result<Scanned, Error> {
+    let name = segment::name(first);
+    let file = files.open(&name).map_err(|source| failed("open", &name, source))?;
+    let header = own_header(&*file, &name, first, journal_id)?;
+    let scanned = scan(&*file, &name, header, EntryNo::MAX)?;
+    if scanned.last.next() != following || scanned.end != scanned.length {
+        let reason = format!("good entries end with {}, the next file begins with {following}", scanned.last);
+        return Err(Error::Damaged { file: name, offset: scanned.end, reason });
+    }
+    Ok(scanned)
+}
+
+/// Reads a segment's entries, not beyond `up_to`.
+pub(super) fn scan(file: &dyn File, name: &str, header: Header, up_to: EntryNo) -> Result<Scanned, Error> {
+    let length = file.length().map_err(|source| failed("read", name, source))?;
+    let begin = header.size_bytes;
     let mut scanned = Scanned {
-        complete_end: offset,
+        begin,
+        end: begin,
+        last: header.first.previous(),
+        complete_end: begin,
         complete_last: None,
-        entries: 0,
         ends_open: false,
         facts: None,
         connected: None,
         intent: None,
         end_lsn: None,
         length,
-        header,
     };
-    for (kind, bytes) in &scanned.header.head {
+    for (kind, bytes) in &header.head {
         match kind {
             Kind::Facts => scanned.facts = Some(bytes.clone()),
             Kind::Connected => scanned.connected = Some(bytes.clone()),
+            Kind::Position => scanned.end_lsn = position_of(*kind, &[bytes]),
             _ => {}
         }
     }
-    let mut expected = first;
     let mut block = Bytes::new();
-    while offset < length {
+    while scanned.end < length && scanned.last < up_to {
+        let expected = scanned.last.next();
+        let offset = scanned.end;
         let bad = match segment::parse(&block) {
-            Parsed::Entry(record) if record.number == expected => {
+            Parsed::Entry { record, .. } if record.number == expected => {
                 let size = segment::size_of(&record);
                 let _ = block.split_to(size as usize);
-                offset += size;
-                expected = expected.next();
-                scanned.entry(&record, offset);
+                scanned.entry(&record, offset + size);
                 continue;
             }
-            Parsed::Entry(_) => true,
+            Parsed::Entry { .. } => true,
             Parsed::Needs(bytes) => {
                 let more = read_block(file, name, offset, bytes.max(1 << 20))?;
                 let grew = more.len() > block.len();
@@ -186,12 +204,9 @@ fn scan(file: &mut dyn File, name: &str, first: EntryNo, journal_id: &str) -> Re
         };
         if bad {
             let rest = read_block(file, name, offset, (length - offset) as usize)?;
-            if entry_within(&rest.slice(1.min(rest.len())..), expected) {
-                return Err(Error::Damaged {
-                    file: name.to_owned(),
-                    offset,
-                    reason: format!("entry {expected} is damaged and good entries follow it"),
-                });
+            if entry_within(&rest, expected, |durable| durable >= expected) {
+                let reason = format!("entry {expected} is damaged, and it had been synced");
+                return Err(Error::Damaged { file: name.to_owned(), offset, reason });
             }
             break;
         }
@@ -201,7 +216,8 @@ fn scan(file: &mut dyn File, name: &str, first: EntryNo, journal_id: &str) -> Re
 
 impl Scanned {
     fn entry(&mut self, record: &Record, end: u64) {
-        self.entries += 1;
+        self.end = end;
+        self.last = record.number;
         self.ends_open = record.kind == Kind::TransactionPart;
         if self.ends_open {
             return;
@@ -214,16 +230,27 @@ impl Scanned {
             Kind::Facts => self.facts = copy(),
             Kind::Connected => self.connected = copy(),
             Kind::Intent => self.intent = copy(),
-            Kind::Position => {
-                let position: Option<Position> = serde_json::from_slice(&record.payload).ok();
-                self.end_lsn = position.map(|position| position.lsn).or(self.end_lsn);
-            }
-            Kind::Transaction => {
-                let commit = Commit::decode(&record.payload).ok();
-                self.end_lsn = commit.map(|(commit, _)| commit.end).or(self.end_lsn);
-            }
-            _ => {}
+            kind => self.end_lsn = position_of(kind, &[&record.payload]).or(self.end_lsn),
         }
+    }
+}
+
+/// The position in the write-ahead log that an entry gives, if its kind gives one.
+pub(super) fn position_of(kind: Kind, payload: &[&[u8]]) -> Option<Lsn> {
+    match kind {
+        Kind::Position => {
+            let position: Option<Position> = serde_json::from_slice(&payload.concat()).ok();
+            position.map(|position| position.lsn)
+        }
+        Kind::Transaction => {
+            let first = payload.first().filter(|part| part.len() >= Commit::SIZE_BYTES);
+            let commit = match first {
+                Some(part) => Commit::decode(part).ok().map(|(commit, _)| commit),
+                None => Commit::decode(&payload.concat()).ok().map(|(commit, _)| commit),
+            };
+            commit.map(|commit| commit.end)
+        }
+        _ => None,
     }
 }
 
@@ -234,13 +261,14 @@ fn read_block(file: &dyn File, name: &str, offset: u64, length: usize) -> Result
     Ok(Bytes::from(block))
 }
 
-/// Whether a good entry with a number from `from` on begins anywhere in these bytes.
-fn entry_within(bytes: &Bytes, from: EntryNo) -> bool {
+/// Whether a good entry with a number from `from` on begins anywhere in these bytes, of which `is_proof` holds
+/// for the last entry that had been synced when it was written.
+fn entry_within(bytes: &Bytes, from: EntryNo, is_proof: impl Fn(EntryNo) -> bool) -> bool {
     let numbers = from.0..from.0.saturating_add(NUMBERS_AHEAD_MAX);
     (0..bytes.len().saturating_sub(segment::ENTRY_HEAD_BYTES - 1)).any(|at| {
         let number = bytes[at + 8..].first_chunk::<8>().map(|number| u64::from_le_bytes(*number));
         number.is_some_and(|number| number != 0 && numbers.contains(&number))
-            && matches!(segment::parse(&bytes.slice(at..)), Parsed::Entry(_))
+            && matches!(segment::parse(&bytes.slice(at..)), Parsed::Entry { durable, .. } if is_proof(durable))
     })
 }
 

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! magic 8 | format u32 | journal id 32 | first entry u64 | head length u32 | head | crc32c u32
-//! then entries:  length u32 | crc32c u32 | number u64 | kind u8 | payload (length bytes)
+//! then entries:  length u32 | crc32c u32 | number u64 | unsynced u32 | kind u8 | payload (length bytes)
 //! ```
 //!
-//! All numbers are little-endian. An entry's checksum covers its number, kind and payload. The head repeats
-//! what is in force, so that a segment can be read alone (rule 8): records of kind, length and bytes.
+//! All numbers are little-endian. An entry's checksum covers everything behind it. `unsynced` counts the
+//! entries in front of this one that were not yet durable when it was appended: it tells damage of what had
+//! been synced from a last write that a power cut kept in pieces (rule 4).
+//! The head repeats what is in force, so that a segment can be read alone (rule 8): records of kind, length
+//! and bytes.
 
 use bytes::{Buf, Bytes};
 
@@ -17,12 +20,12 @@ use crate::model::EntryNo;
 pub const FORMAT: u32 = 1;
 const MAGIC: &[u8; 8] = b"pjournal";
 /// In front of each entry's payload.
-pub const ENTRY_HEAD_BYTES: usize = 17;
+pub const ENTRY_HEAD_BYTES: usize = 21;
 /// The largest payload of an entry. Ingest cuts transactions into parts far smaller than this; one message
 /// and one backfill chunk have to fit.
 pub const ENTRY_BYTES_MAX: usize = 64 << 20;
 /// The largest head: facts, and the relations of a few thousand tables.
-const HEAD_BYTES_MAX: usize = 256 << 20;
+pub const HEAD_BYTES_MAX: usize = 256 << 20;
 const FIXED_BYTES: usize = 8 + 4 + 32 + 8 + 4;
 
 /// Name of the segment that begins with this entry.
@@ -34,6 +37,11 @@ pub fn name(first: EntryNo) -> String {
 pub fn first_of_name(name: &str) -> Option<EntryNo> {
     let digits = name.strip_suffix(".journal")?;
     (digits.len() == 20).then(|| digits.parse().ok().map(EntryNo)).flatten()
+}
+
+/// Bytes that a head takes.
+pub fn head_bytes(head: &[(Kind, Bytes)]) -> usize {
+    head.iter().map(|(_, bytes)| 5 + bytes.len()).sum()
 }
 
 /// What stands in front of a segment's entries.
@@ -48,7 +56,7 @@ pub struct Header {
 
 impl Header {
     pub fn encode(journal_id: &str, first: EntryNo, head: &[(Kind, Bytes)]) -> Vec<u8> {
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(head_bytes(head));
         for (kind, bytes) in head {
             records.push(*kind as u8);
             records.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -83,8 +91,11 @@ impl Header {
         }
         let mut rest = &fixed[8..];
         let found = rest.get_u32_le();
-        if found != FORMAT {
+        if found > FORMAT {
             return Err(Error::Newer { file: file.to_owned(), found, known: FORMAT });
+        }
+        if found < FORMAT {
+            return Err(damaged("has no format")); // there was none before the first
         }
         let journal_id = String::from_utf8_lossy(&rest[..32]).into_owned();
         rest.advance(32);
@@ -115,12 +126,15 @@ impl Header {
     }
 }
 
-/// Appends one entry's bytes.
-pub fn put_entry(out: &mut Vec<u8>, number: EntryNo, kind: Kind, payload: &[&[u8]]) {
+/// Appends one entry's bytes. `durable` is the last entry that is synced already.
+pub fn put_entry(out: &mut Vec<u8>, number: EntryNo, durable: EntryNo, kind: Kind, payload: &[&[u8]]) {
     let length: usize = payload.iter().map(|part| part.len()).sum();
-    let mut covered = [0; 9];
+    // Too many to count claim less than is true, which is harmless.
+    let unsynced = u32::try_from(number.previous().0.saturating_sub(durable.0)).unwrap_or(u32::MAX);
+    let mut covered = [0; ENTRY_HEAD_BYTES - 8];
     covered[..8].copy_from_slice(&number.0.to_le_bytes());
-    covered[8] = kind as u8;
+    covered[8..12].copy_from_slice(&unsynced.to_le_bytes());
+    covered[12] = kind as u8;
     let mut checksum = crc32c::crc32c(&covered);
     for part in payload {
         checksum = crc32c::crc32c_append(checksum, part);
@@ -135,15 +149,18 @@ pub fn put_entry(out: &mut Vec<u8>, number: EntryNo, kind: Kind, payload: &[&[u8
 
 /// What stands at the beginning of these bytes.
 pub enum Parsed {
-    Entry(Record),
+    Entry {
+        record: Record,
+        /// Everything up to here had been synced when this one was appended.
+        durable: EntryNo,
+    },
     /// The entry is longer than the bytes: so many are needed.
     Needs(usize),
     /// No entry: a torn or damaged one.
     Bad(&'static str),
 }
 
-/// Reads the entry at the front of a block, without copying its payload. `checked` says whether checksum
-/// and length are to be believed to be right (they never are, at first).
+/// Reads the entry at the front of a block, without copying its payload.
 pub fn parse(block: &Bytes) -> Parsed {
     if block.len() < ENTRY_HEAD_BYTES {
         return Parsed::Needs(ENTRY_HEAD_BYTES);
@@ -162,8 +179,9 @@ pub fn parse(block: &Bytes) -> Parsed {
         return Parsed::Bad("a wrong checksum");
     }
     let number = EntryNo(head.get_u64_le());
+    let durable = EntryNo(number.previous().0.saturating_sub(u64::from(head.get_u32_le())));
     let Some(kind) = Kind::from_byte(head.get_u8()) else { return Parsed::Bad("an unknown kind") };
-    Parsed::Entry(Record { number, kind, payload: block.slice(ENTRY_HEAD_BYTES..whole) })
+    Parsed::Entry { record: Record { number, kind, payload: block.slice(ENTRY_HEAD_BYTES..whole) }, durable }
 }
 
 /// Bytes of an entry on disk.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::Kind;
+use super::entry::Position;
 use super::error::Error;
 use super::files::{File, Files};
-use super::read::{failed, header, segments};
+use super::read::{failed, own_header, segments};
 use super::recover::{self, Recovered};
-use super::segment::{self, ENTRY_BYTES_MAX, Header, Parsed};
-use crate::model::EntryNo;
+use super::segment::{self, ENTRY_BYTES_MAX, HEAD_BYTES_MAX, Header};
+use crate::model::{EntryNo, Lsn};
 
 /// Appended bytes that are gathered before they are written, synced or not.
 const WRITE_BYTES: usize = 4 << 20;
@@ -63,6 +64,8 @@ pub struct Journal {
     buffer: Vec<u8>,
     head: Vec<(Kind, Bytes)>,
     end: EntryNo,
+    /// The position that the last entries with one give; each segment's head repeats it.
+    end_lsn: Option<Lsn>,
     durable: EntryNo,
     poisoned: bool,
     full: bool,
@@ -79,7 +82,7 @@ impl Journal {
         journal_id: &str,
         now_unix_s: u64,
     ) -> Result<(Journal, Recovered), Error> {
-        let mut recovered = recover::recover(&*files, journal_id)?;
+        let recovered = recover::recover(&*files, journal_id)?;
         let mut firsts = segments(&*files)?;
         if firsts.is_empty() {
             create(&*files, journal_id, EntryNo(1), &[])?;
@@ -90,13 +93,18 @@ impl Journal {
         for first in firsts {
             let name = segment::name(first);
             let file = files.open(&name).map_err(|source| failed("open", &name, source))?;
+            own_header(&*file, &name, first, journal_id)?;
             let size_bytes = file.length().map_err(|source| failed("read", &name, source))?;
             sealed.push(Sealed { first, size_bytes, sealed_unix_s: now_unix_s });
         }
         let name = segment::name(first);
         let file = files.open(&name).map_err(|source| failed("open", &name, source))?;
         let written = file.length().map_err(|source| failed("read", &name, source))?;
-        let head = std::mem::take(&mut recovered.head);
+        // What is in force at the end, not what the last segment began with. Relations are not repeated: the
+        // next connection empties them (rule 6), and no row comes before it.
+        let facts = recovered.facts.iter().map(|facts| (Kind::Facts, facts.clone()));
+        let connected = recovered.connected.iter().map(|connected| (Kind::Connected, connected.clone()));
+        let head = facts.chain(connected).collect();
         let mut journal = Journal {
             files,
             options,
@@ -108,6 +116,7 @@ impl Journal {
             buffer: Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 4),
             head,
             end: recovered.last,
+            end_lsn: recovered.end_lsn,
             durable: recovered.last,
             poisoned: false,
             full: false,
@@ -129,8 +138,9 @@ impl Journal {
             return Err(Error::Exhausted);
         }
         let number = self.end.next();
-        segment::put_entry(&mut self.buffer, number, kind, payload);
+        segment::put_entry(&mut self.buffer, number, self.durable, kind, payload);
         self.end = number;
+        self.end_lsn = recover::position_of(kind, payload).or(self.end_lsn);
         if self.buffer.len() >= WRITE_BYTES {
             self.write_out()?;
         }
@@ -172,10 +182,17 @@ impl Journal {
     }
 
     /// Removes every entry behind this one (rule 5), durably.
+    ///
+    /// # Errors
+    /// Also when `last` is before what is still there: nothing is removed then.
     pub fn truncate_after(&mut self, last: EntryNo) -> Result<(), Error> {
         self.alive()?;
         if last >= self.end {
             return Ok(());
+        }
+        if last.next() < self.first() {
+            let file = segment::name(self.first());
+            return Err(Error::Missing { entry: last, file, found: self.first() });
         }
         self.write_out()?;
         let truncated = self.truncate_files(last);
@@ -193,6 +210,7 @@ impl Journal {
     /// Removes old segments that neither the store (which has made everything up to `store_durable` its own
     /// for good) nor the retention asks for. Returns how many.
     pub fn retain(&mut self, store_durable: EntryNo, now_unix_s: u64) -> Result<usize, Error> {
+        self.alive()?;
         self.now_unix_s = now_unix_s;
         let mut removed = 0;
         while let Some(oldest) = self.sealed.first() {
@@ -206,9 +224,9 @@ impl Journal {
             self.files.remove(&name).map_err(|source| failed("remove", &name, source))?;
             self.sealed.remove(0);
             removed += 1;
-        }
-        if removed > 0 {
-            self.files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
+            // One by one: a power cut must not keep an older segment and lose a younger one.
+            let synced = self.files.sync_folder().map_err(|source| failed("sync", "the folder", source));
+            self.poison(synced)?;
         }
         self.look_for_room()?;
         Ok(removed)
@@ -270,7 +288,13 @@ impl Journal {
     /// Begins a new segment behind the last durable entry.
     fn roll(&mut self) -> Result<(), Error> {
         let first = self.end.next();
-        let (file, written) = create(&*self.files, &self.journal_id, first, &self.head)?;
+        let mut head = self.head.clone();
+        // Retention may take every entry that gave the position.
+        if let Some(lsn) = self.end_lsn {
+            let position = serde_json::to_vec(&Position { lsn }).unwrap_or_default(); // plain data: cannot fail
+            head.push((Kind::Position, position.into()));
+        }
+        let (file, written) = create(&*self.files, &self.journal_id, first, &head)?;
         let sealed = Sealed { first: self.first, size_bytes: self.written, sealed_unix_s: self.now_unix_s };
         self.sealed.push(sealed);
         self.first = first;
@@ -280,25 +304,28 @@ impl Journal {
     }
 
     fn truncate_files(&mut self, last: EntryNo) -> Result<(), Error> {
-        let mut later = false;
         while self.first > last.next()
             && let Some(before) = self.sealed.pop()
         {
             let name = segment::name(self.first);
             self.files.remove(&name).map_err(|source| failed("remove", &name, source))?;
+            // One by one: a power cut must not keep a younger segment and lose an older one.
+            self.files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
             let name = segment::name(before.first);
             self.file = self.files.open(&name).map_err(|source| failed("open", &name, source))?;
             self.first = before.first;
             self.written = before.size_bytes;
-            later = true;
-        }
-        if later {
-            self.files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
         }
         let name = segment::name(self.first);
-        let end = offset_behind(&*self.file, &name, last)?;
-        self.file.set_length(end).map_err(|source| failed("truncate", &name, source))?;
-        self.written = end;
+        let header = own_header(&*self.file, &name, self.first, &self.journal_id)?;
+        let scanned = recover::scan(&*self.file, &name, header, last)?;
+        if scanned.last != last {
+            let reason = "an entry of ours cannot be read back".to_owned();
+            return Err(Error::Damaged { file: name, offset: scanned.end, reason });
+        }
+        self.file.set_length(scanned.end).map_err(|source| failed("truncate", &name, source))?;
+        self.written = scanned.end;
+        self.end_lsn = scanned.end_lsn;
         Ok(())
     }
 }
@@ -310,6 +337,10 @@ fn create(
     first: EntryNo,
     head: &[(Kind, Bytes)],
 ) -> Result<(Box<dyn File>, u64), Error> {
+    let bytes = segment::head_bytes(head);
+    if bytes > HEAD_BYTES_MAX {
+        return Err(Error::TooLarge { bytes, limit: HEAD_BYTES_MAX });
+    }
     let name = segment::name(first);
     let mut file = files.create(&name).map_err(|source| failed("create", &name, source))?;
     let bytes = Header::encode(journal_id, first, head);
@@ -317,31 +348,4 @@ fn create(
     file.sync().map_err(|source| failed("sync", &name, source))?;
     files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
     Ok((file, bytes.len() as u64))
-}
-
-/// Where the entries up to and including `last` end in this segment.
-fn offset_behind(file: &dyn File, name: &str, last: EntryNo) -> Result<u64, Error> {
-    let length = file.length().map_err(|source| failed("read", name, source))?;
-    let mut offset = header(file, name)?.size_bytes;
-    while offset < length {
-        let mut needed = segment::ENTRY_HEAD_BYTES;
-        let record = loop {
-            let mut block = vec![0; needed];
-            let read = file.read_at(offset, &mut block).map_err(|source| failed("read", name, source))?;
-            block.truncate(read);
-            match segment::parse(&Bytes::from(block)) {
-                Parsed::Entry(record) => break record,
-                Parsed::Needs(more) if read == needed => needed = more,
-                _ => {
-                    let reason = "an entry of ours cannot be read back".to_owned();
-                    return Err(Error::Damaged { file: name.to_owned(), offset, reason });
-                }
-            }
-        };
-        if record.number > last {
-            break;
-        }
-        offset += segment::size_of(&record);
-    }
-    Ok(offset)
 }
