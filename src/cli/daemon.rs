@@ -35,7 +35,13 @@ pub struct Daemon {
 
 /// Takes the lock of the data folder, opens the store, and starts the loops; returns as soon as commands and
 /// scrapers can be answered (state `starting`).
-pub fn start(config: &Config, metrics: Arc<Metrics>, stop: &Stop, stopper: Stopper) -> Result<Daemon, Failure> {
+pub fn start(
+    config: &Config,
+    metrics: Arc<Metrics>,
+    stop: &Stop,
+    stopper: Stopper,
+    distrust_store: bool,
+) -> Result<Daemon, Failure> {
     let projections = parts::projections(config)?;
     run::parse(&projections).map_err(failure)?; // mistakes in files need no server to be told
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
@@ -43,7 +49,7 @@ pub fn start(config: &Config, metrics: Arc<Metrics>, stop: &Stop, stopper: Stopp
     let folder = DataFolder::open(&config.data, random, unix_s).map_err(|error| failure(error.into()))?;
     let files = RealFiles::open(config.data.join("journal"))
         .map_err(|error| Failure::new(Exit::Failed, format!("open the journal's folder: {error}")))?;
-    let (engine, checkpoints) = trust::open(config, folder.journal_id())?;
+    let (engine, checkpoints) = trust::open(config, folder.journal_id(), distrust_store)?;
     let status = Arc::new(RwLock::new(Status { state: "starting".to_owned(), ..Status::default() }));
     let (asks, asked) = mpsc::channel(ASKS);
     let parts = Parts {

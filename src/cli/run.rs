@@ -19,9 +19,13 @@ use crate::shutdown::{self, Stop};
 /// when it is ready and keeps its watchdog fed while every loop moves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("Examples:\n  projectord run\n  projectord run --config /etc/projectord/projectord.yaml --log-level debug\n\n{}\n  130, 143  ended at once by a second SIGINT or SIGTERM", super::EXIT_CODES))]
-pub struct Args {}
+pub struct Args {
+    /// Do not believe the store, whatever it says of itself: begin from its last checkpoint
+    #[arg(long)]
+    distrust_store: bool,
+}
 
-pub fn run(config: &Config, _args: &Args) -> Result<Exit, Failure> {
+pub fn run(config: &Config, args: &Args) -> Result<Exit, Failure> {
     for warning in &config.warnings {
         tracing::warn!(code = warning.code, "{warning}");
     }
@@ -29,13 +33,13 @@ pub fn run(config: &Config, _args: &Args) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("start the runtime: {error}")))?;
-    let ended = runtime.block_on(daemon(config));
+    let ended = runtime.block_on(daemon(config, args));
     // Threads that hang in a system call are not waited for: what counts is on disk.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn daemon(config: &Config) -> Result<Exit, Failure> {
+async fn daemon(config: &Config, args: &Args) -> Result<Exit, Failure> {
     let (stopper, mut stop) = shutdown::channel();
     shutdown::on_signals(stopper.clone())
         .map_err(|error| Failure::new(Exit::Failed, format!("listen for signals: {error}")))?;
@@ -48,7 +52,7 @@ async fn daemon(config: &Config) -> Result<Exit, Failure> {
         })?),
         None => None,
     };
-    let daemon = started::start(config, metrics.clone(), &stop, stopper.clone())?;
+    let daemon = started::start(config, metrics.clone(), &stop, stopper.clone(), args.distrust_store)?;
     // Bound after the lock of the data folder is held: whatever socket is there now is stale.
     let socket = config.control_socket();
     let control = control::Listener::bind(&socket).map_err(|error| {

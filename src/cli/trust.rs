@@ -1,25 +1,89 @@
-//! The store of a data folder, opened only as far as it may be believed.
+//! The store of a data folder, opened only as far as it may be believed; its checkpoints, and its clean end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Config;
+use crate::config::store::Durability as Wanted;
 use crate::error::{Exit, Failure};
 use crate::model::EntryNo;
 use crate::pipeline::run::Checkpoint;
+use crate::store::checkpoint::Checkpoints;
 use crate::store::engine::Error;
 use crate::store::folder::Folder;
-use crate::store::lmdb::{Lmdb, Options};
+use crate::store::guard::Guard;
+use crate::store::host::ThisHost;
+use crate::store::lmdb::{Durability, Lmdb, Options};
+use crate::store::trust::{self, Question, Verdict};
 
-/// Opens the store.
-pub fn open(config: &Config, _journal_id: &str) -> Result<(Arc<Lmdb>, Arc<dyn Checkpoint>), Failure> {
+/// Opens the store of this journal: as it lies there, from a checkpoint, or empty.
+pub fn open(
+    config: &Config,
+    journal_id: &str,
+    distrust: bool,
+) -> Result<(Arc<Lmdb>, Arc<dyn Checkpoint>), Failure> {
     let failed = |error: Error| Failure::new(Exit::Failed, error.to_string());
-    let folder = Folder::lock(&config.data.join("store")).map_err(failed)?;
-    let engine = Lmdb::open(folder, &Options::default()).map_err(failed)?;
-    Ok((Arc::new(engine), Arc::new(Keeper)))
+    let path = config.data.join("store");
+    let folder = Folder::lock(&path).map_err(failed)?;
+    let verdict = trust::judge(&folder, &ThisHost, Question { journal_id, distrust }).map_err(refused)?;
+    match &verdict {
+        Verdict::Trusted => {}
+        Verdict::Checkpoint { checkpoint, reason } => {
+            tracing::warn!(reason, entry = checkpoint.seal.entry.0, "the store is not to be believed; its last checkpoint is");
+        }
+        Verdict::Nothing { reason } => tracing::info!(reason, "the store begins empty"),
+    }
+    trust::settle(&folder, &verdict).map_err(failed)?;
+    let durability = match config.store.durability {
+        Wanted::Journal => Durability::Journal,
+        Wanted::Commit => Durability::Commit,
+    };
+    let options = Options {
+        map_size_bytes: usize::try_from(config.store.map_bytes).unwrap_or(usize::MAX),
+        durability,
+        ..Options::default()
+    };
+    let engine = Arc::new(Lmdb::open(folder, &options).map_err(failed)?);
+    let guard = Guard::begin(&path, &ThisHost, journal_id, durability).map_err(failed)?;
+    let checkpoints = Checkpoints::open(&path, journal_id).map_err(failed)?;
+    let keeper = Keeper {
+        engine: Arc::clone(&engine),
+        guard: Mutex::new(Some(guard)),
+        checkpoints: Mutex::new(checkpoints),
+    };
+    Ok((engine, Arc::new(keeper)))
 }
 
-struct Keeper;
+fn refused(error: trust::Error) -> Failure {
+    let exit = match &error {
+        trust::Error::Refused { .. } => Exit::Refused,
+        trust::Error::Store(_) => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+struct Keeper {
+    engine: Arc<Lmdb>,
+    /// Taken when the store is closed.
+    guard: Mutex<Option<Guard>>,
+    checkpoints: Mutex<Checkpoints>,
+}
+
 impl Checkpoint for Keeper {
-    fn make(&self, _reached: EntryNo) -> Result<EntryNo, Error> { Ok(EntryNo::ZERO) }
-    fn closed_cleanly(&self, _reached: EntryNo) -> Result<(), Error> { Ok(()) }
+    fn make(&self, reached: EntryNo) -> Result<EntryNo, Error> {
+        // Both are written to only by calls that end in a consistent state or in the end of the process.
+        let mut checkpoints = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = checkpoints.make(&self.engine, reached, &ThisHost)?.seal.entry;
+        if let Some(guard) = &mut *self.guard.lock().unwrap_or_else(PoisonError::into_inner) {
+            guard.checkpointed(entry, &ThisHost)?;
+        }
+        Ok(checkpoints.forget_up_to().unwrap_or_default())
+    }
+
+    fn closed_cleanly(&self) -> Result<(), Error> {
+        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match guard {
+            Some(guard) => guard.close(Arc::clone(&self.engine), &ThisHost),
+            None => Ok(()),
+        }
+    }
 }

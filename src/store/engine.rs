@@ -95,3 +95,29 @@ pub trait Engine: Send + Sync + 'static {
     /// Bytes in use on disk.
     fn size_bytes(&self) -> Result<u64, Error>;
 }
+
+/// A shared engine is one, so that whoever closes it may hold it together with others.
+impl<E: Engine> Engine for std::sync::Arc<E> {
+    type View<'a> = E::View<'a>;
+    type Batch<'a> = E::Batch<'a>;
+
+    fn view(&self) -> Result<Self::View<'_>, Error> {
+        (**self).view()
+    }
+
+    fn batch(&self) -> Result<Self::Batch<'_>, Error> {
+        (**self).batch()
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        (**self).sync()
+    }
+
+    fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        (**self).copy_to(path)
+    }
+
+    fn size_bytes(&self) -> Result<u64, Error> {
+        (**self).size_bytes()
+    }
+}

@@ -361,10 +361,8 @@ impl<E: Engine> Running<E> {
         ingested?;
         let applier = applied?;
         conducted?;
-        let reached = applier.reached().entry;
         drop(applier);
-        self.engine.sync()?;
-        self.checkpoints.closed_cleanly(reached)?;
+        self.checkpoints.closed_cleanly()?;
         Ok(())
     }
 

@@ -58,8 +58,8 @@ pub trait Checkpoint: Send + Sync {
     /// Copies the store; returns the entry up to which the journal is not needed any more (rule 32). Runs on
     /// a thread of its own. `reached` is an entry that the store has surely applied.
     fn make(&self, reached: crate::model::EntryNo) -> Result<crate::model::EntryNo, engine::Error>;
-    /// The store was synced and closed: it may be trusted.
-    fn closed_cleanly(&self, reached: crate::model::EntryNo) -> Result<(), engine::Error>;
+    /// Syncs the store and records that it was closed: it may be trusted. Nothing is written afterwards.
+    fn closed_cleanly(&self) -> Result<(), engine::Error>;
 }
 
 /// Limits and names, from the configuration.
