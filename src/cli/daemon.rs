@@ -70,6 +70,8 @@ pub fn start(
             stop_within: config.limits.shutdown,
             slot: config.source.slot.clone(),
             publication: config.source.publication.clone(),
+            durable_store: config.store.durability == crate::config::store::Durability::Commit,
+            group: (config.limits.group_delay, config.limits.group_bytes as usize),
             keep_indices: 1,
         },
     };

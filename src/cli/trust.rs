@@ -28,7 +28,11 @@ pub fn open(
     match &verdict {
         Verdict::Trusted => {}
         Verdict::Checkpoint { checkpoint, reason } => {
-            tracing::warn!(reason, entry = checkpoint.seal.entry.0, "the store is not to be believed; its last checkpoint is");
+            tracing::warn!(
+                reason,
+                entry = checkpoint.seal.entry.0,
+                "the store is not to be believed; its last checkpoint is"
+            );
         }
         Verdict::Nothing { reason } => tracing::info!(reason, "the store begins empty"),
     }
@@ -77,6 +81,14 @@ impl Checkpoint for Keeper {
             guard.checkpointed(entry, &ThisHost)?;
         }
         Ok(checkpoints.forget_up_to().unwrap_or_default())
+    }
+
+    fn distrust(&self, reason: &str) {
+        if let Some(guard) = &mut *self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Err(error) = guard.distrust(reason)
+        {
+            tracing::error!(%error, "the store's guard could not be written");
+        }
     }
 
     fn closed_cleanly(&self) -> Result<(), Error> {

@@ -209,6 +209,8 @@ pub struct Backfill {
 pub enum Command {
     /// Every document of this generation.
     Whole { generation: Generation },
+    /// The index of this generation was found empty: every document, and the alias again.
+    Anew { generation: Generation },
     /// These documents, by the root row's encoded key in hexadecimal.
     Documents { generation: Generation, keys: Vec<String> },
 }

@@ -24,9 +24,10 @@ pub struct RowWriter {
 
 impl RowWriter {
     /// Begins a row. `last` is the entry that last changed it (rule 14), `layout` the number of the column
-    /// list that its cells follow, `leaf` the position of its leaf in the catalog facts plus one, zero for
+    /// list that its cells follow, `leaf` the oid of the leaf that it came under (never its position: leaves come
+    /// and go), zero for
     /// a plain table.
-    pub fn begin(&mut self, last: EntryNo, layout: u16, leaf: u16) {
+    pub fn begin(&mut self, last: EntryNo, layout: u16, leaf: u32) {
         self.bytes.clear();
         put_varint(&mut self.bytes, last.0);
         put_varint(&mut self.bytes, u64::from(layout));
@@ -58,7 +59,7 @@ pub struct Row<'a> {
     pub last: EntryNo,
     pub layout: u16,
     /// See [`RowWriter::begin`].
-    pub leaf: u16,
+    pub leaf: u32,
     cells: &'a [u8],
     /// For a row of an older layout: catalog column -> position among the stored cells.
     positions: Option<&'a [Option<u16>]>,
@@ -74,7 +75,7 @@ impl<'a> Row<'a> {
         let last = EntryNo(take_varint(&mut rest).ok_or(InvalidRow)?);
         let small = |number: Option<u64>| number.and_then(|n| u16::try_from(n).ok()).ok_or(InvalidRow);
         let layout = small(take_varint(&mut rest))?;
-        let leaf = small(take_varint(&mut rest))?;
+        let leaf = take_varint(&mut rest).and_then(|oid| u32::try_from(oid).ok()).ok_or(InvalidRow)?;
         Ok(Row { last, layout, leaf, cells: rest, positions: None })
     }
 

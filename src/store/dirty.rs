@@ -44,6 +44,9 @@ pub struct Count {
     pub changes: u64,
     pub scanned: u64,
     pub scans: u64,
+    /// Documents that the sink refused.
+    #[serde(default)]
+    pub quarantined: u64,
 }
 
 impl Count {

@@ -77,6 +77,25 @@ pub struct UnitState {
     pub had_rows: bool,
 }
 
+impl UnitState {
+    /// One that nobody has begun to read.
+    pub fn unread(table: TableId, oid: u32) -> UnitState {
+        UnitState {
+            table,
+            oid,
+            begin: EntryNo::ZERO,
+            complete: false,
+            truncated: false,
+            again: false,
+            rows: 0,
+            sequence: 0,
+            last_key: None,
+            read_whole: false,
+            had_rows: false,
+        }
+    }
+}
+
 /// What a generation of a projection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -24,8 +24,8 @@ use crate::pipeline::run::apply_loop::{Board, Published, look};
 use crate::pipeline::run::ingest_loop::Input;
 use crate::pipeline::status::BackfillStatus;
 use crate::source::{ChunkRange, ChunkRequest, Error, Source};
-use crate::store::meta::{self, UnitState};
 use crate::store::engine::Engine;
+use crate::store::meta::{self, UnitState};
 
 /// Chunks whose markers have not come back yet.
 const CHUNKS_IN_FLIGHT: usize = 4;
@@ -92,13 +92,12 @@ impl<E: Engine> Backfill<E> {
         let (open, fresh): (Vec<_>, Vec<_>) = published
             .units
             .iter()
-            .filter(|unit| !unit.complete)
+            .filter(|unit| !unit.complete && !unit.again) // those need new facts first
             .cloned()
-            .partition(|unit| unit.begin != EntryNo::ZERO && !unit.again);
+            .partition(|unit| unit.begin != EntryNo::ZERO);
         let mut begins: Vec<EntryNo> = open.iter().map(|unit| unit.begin).collect();
         if !fresh.is_empty() {
-            let units: Vec<_> =
-                fresh.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
+            let units: Vec<_> = fresh.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
             begins.push(self.begin(units).await?);
         }
         begins.sort_unstable();
@@ -337,7 +336,8 @@ impl<E: Engine> Backfill<E> {
     fn note(&self, catalog: &Catalog, unit: &UnitState, rows: u64, estimate: u64, state: &str) {
         let Some(table) = catalog.by_id(unit.table) else { return };
         let leaf = table.leaves.iter().find(|leaf| leaf.oid == unit.oid);
-        let name = leaf.map_or_else(|| table.qualified_name(), |leaf| format!("{}.{}", leaf.schema, leaf.name));
+        let name =
+            leaf.map_or_else(|| table.qualified_name(), |leaf| format!("{}.{}", leaf.schema, leaf.name));
         let status = BackfillStatus { table: name, rows, estimate, state: state.to_owned(), waits_for: None };
         let mut all = lock(&self.status);
         match all.iter_mut().find(|known| known.table == status.table) {
@@ -391,9 +391,13 @@ mod tests {
     #[test]
     fn chunks_grow_and_shrink_towards_the_target_within_bounds() {
         let target = Duration::from_millis(100);
-        for (rows, took_ms, expected) in
-            [(1_000, 100, 1_000), (1_000, 10, 2_000), (1_000, 1_000, 500), (100, 9_999, 100), (50_000, 1, 50_000)]
-        {
+        for (rows, took_ms, expected) in [
+            (1_000, 100, 1_000),
+            (1_000, 10, 2_000),
+            (1_000, 1_000, 500),
+            (100, 9_999, 100),
+            (50_000, 1, 50_000),
+        ] {
             assert_eq!(adapted(rows, Duration::from_millis(took_ms), target), expected);
         }
     }

@@ -68,9 +68,11 @@ impl<E: Engine> Applier<E> {
         let Some(columns) = chunk_columns(&head, facts) else {
             let unit = &mut self.units[position];
             unit.again = true; // rule 18
-            return meta::put_unit(work.batch()?, unit).map_err(Error::from);
+            unit.complete = false;
+            meta::put_unit(work.batch()?, unit)?;
+            return self.open_generations(work, entry);
         };
-        let leaf = facts.leaves.iter().position(|leaf| leaf.oid == head.oid).map_or(0, |at| at as u16 + 1);
+        let leaf = leaf_of(facts, head.oid);
         let mut copy = CopyRows::new(lines, head.columns.len());
         while let Some(row) = copy.next_row().map_err(|error| unreadable(error.to_string()))? {
             let copied: Vec<Cell<'_>> = row.cells().collect();
@@ -98,7 +100,7 @@ impl<E: Engine> Applier<E> {
         head: &ChunkHead,
         table: &StoredTable,
         key: &Key,
-        leaf: u16,
+        leaf: u32,
         cells: &mut [Cell<'_>],
     ) -> Result<(), Error> {
         let compiled = Arc::clone(&self.compiled);
@@ -124,7 +126,7 @@ impl<E: Engine> Applier<E> {
         entry: EntryNo,
         table: &StoredTable,
         key: &Key,
-        leaf: u16,
+        leaf: u32,
         cells: &mut [Cell<'_>],
         old: &OldRow,
     ) -> Result<(), Error> {
@@ -161,10 +163,7 @@ impl<E: Engine> Applier<E> {
                 continue;
             }
             let Some(table) = compiled.schema.table(unit.table) else { continue };
-            let facts = compiled.schema.catalog.by_id(unit.table);
-            let leaf = facts
-                .and_then(|facts| facts.leaves.iter().position(|leaf| leaf.oid == unit.oid))
-                .map_or(0, |at| at as u16 + 1);
+            let leaf = compiled.schema.catalog.by_id(unit.table).map_or(0, |facts| leaf_of(facts, unit.oid));
             if unit.had_rows {
                 self.remove_rows(
                     work,
@@ -196,6 +195,11 @@ impl<E: Engine> Applier<E> {
         }
         self.open_generations(work, entry)
     }
+}
+
+/// What rows that come under this oid are stored with; see [`crate::model::RowWriter::begin`].
+pub(super) fn leaf_of(facts: &Table, oid: u32) -> u32 {
+    if facts.leaves.iter().any(|leaf| leaf.oid == oid) { oid } else { 0 }
 }
 
 /// A chunk's payload: the length of its head, the head as JSON, the rows.

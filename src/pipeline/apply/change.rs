@@ -38,7 +38,7 @@ impl<E: Engine> Applier<E> {
         entry: EntryNo,
         table: &StoredTable,
         identity: &[u8],
-        leaf: u16,
+        leaf: u32,
         cells: &mut [Cell<'_>],
         same_key: bool,
     ) -> Result<(), Error> {
@@ -77,12 +77,15 @@ impl<E: Engine> Applier<E> {
             self.delete(work, entry, table, &key)?;
             rows::put(work.batch()?, schema, table, &key, None, writer.bytes())?;
             self.reached.rows += 1;
+            // Another key is another row: nothing is compared (a root's key need not be among its fields).
+            self.contribute(work, entry, table, old.as_ref(), None)?;
         } else {
             rows::put(work.batch()?, schema, table, &key, old.as_ref(), writer.bytes())?;
             self.reached.rows += u64::from(old.is_none());
         }
         self.note_incomplete(work, table, &key, incomplete)?;
         work.rows += 1;
+        let old = old.filter(|_| key == identity);
         self.contribute(work, entry, table, old.as_ref(), Some(writer.bytes()))
     }
 

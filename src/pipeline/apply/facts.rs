@@ -106,12 +106,13 @@ impl<E: Engine> Applier<E> {
         meta::put_facts(work.batch()?, payload)?;
         self.reached.facts = entry;
         self.compiled = Arc::new(compiled);
-        self.units_of(work, &facts)?;
+        self.units_of(work, &facts, &before.schema)?;
         self.generations_of(work, &facts)?;
         self.relations.clear(); // they are bound to the facts before; those in force are bound again
         for message in meta::relations(work.batch()?)? {
             self.bind(&message)?;
         }
+        self.close_changed(work, entry)?;
         self.open_generations(work, entry)
     }
 
@@ -175,25 +176,19 @@ impl<E: Engine> Applier<E> {
     }
 
     /// One state per plain table or leaf; a new one is incomplete.
-    fn units_of(&mut self, work: &mut Work<'_, E>, facts: &Facts) -> Result<(), Error> {
+    fn units_of(&mut self, work: &mut Work<'_, E>, facts: &Facts, before: &Schema) -> Result<(), Error> {
         let compiled = Arc::clone(&self.compiled);
         let mut units = Vec::new();
         for table in facts.catalog.tables.iter().filter(|table| compiled.schema.table(table.id).is_some()) {
+            // Stored rows were read by other columns than these: they are read again (rules 18, 40).
+            let changed = before
+                .catalog
+                .by_id(table.id)
+                .is_some_and(|known| known.columns != table.columns || known.key != table.key);
             for oid in table.row_oids() {
                 let known = self.units.iter().find(|unit| unit.table == table.id && unit.oid == oid);
-                let unit = known.cloned().unwrap_or(UnitState {
-                    table: table.id,
-                    oid,
-                    begin: EntryNo::ZERO,
-                    complete: false,
-                    truncated: false,
-                    again: false,
-                    rows: 0,
-                    sequence: 0,
-                    last_key: None,
-                    read_whole: false,
-                    had_rows: false,
-                });
+                let known = known.filter(|unit| !changed && !unit.again);
+                let unit = known.cloned().unwrap_or_else(|| UnitState::unread(table.id, oid));
                 meta::put_unit(work.batch()?, &unit)?;
                 units.push(unit);
             }

@@ -234,6 +234,19 @@ impl<E: Engine> Applier<E> {
                     work.scan(&mut self.reached, *generation, Target::Whole, 0, (entry, entry))?;
                 }
             }
+            Command::Anew { generation } => {
+                for state in &mut self.generations {
+                    if state.generation == *generation && state.built_from != EntryNo::ZERO {
+                        state.built_from = entry;
+                        state.published = false;
+                        if state.stage == Stage::Live {
+                            state.stage = Stage::Building;
+                        }
+                        meta::put_generation(work.batch()?, state)?;
+                        work.scan(&mut self.reached, *generation, Target::Whole, 0, (entry, entry))?;
+                    }
+                }
+            }
             Command::Documents { generation, keys } => {
                 for key in keys {
                     let key = from_hex(key).ok_or_else(|| Error::Message {
@@ -257,14 +270,22 @@ impl<E: Engine> Applier<E> {
                 let refused = Quarantined { attempts, ..refused.clone() };
                 meta::put_quarantined(work.batch()?, settle.generation, &settle.document, &refused)?;
                 self.reached.quarantined += u64::from(earlier.is_none());
+                count_of(&mut self.reached, settle.generation).quarantined += u64::from(earlier.is_none());
             }
             None if self.reached.quarantined > 0 => {
                 let was = meta::remove_quarantined(work.batch()?, settle.generation, &settle.document)?;
-                self.reached.quarantined -= u64::from(was);
+                self.released(settle.generation, was);
             }
             None => {}
         }
         Ok(())
+    }
+
+    /// A document left the quarantine, if it was there.
+    fn released(&mut self, generation: Generation, was: bool) {
+        self.reached.quarantined = self.reached.quarantined.saturating_sub(u64::from(was));
+        let count = count_of(&mut self.reached, generation);
+        count.quarantined = count.quarantined.saturating_sub(u64::from(was));
     }
 
     fn order(&mut self, work: &mut Work<'_, E>, order: &Order) -> Result<(), Error> {
@@ -283,7 +304,7 @@ impl<E: Engine> Applier<E> {
             Order::DropQuarantined(documents) => {
                 for (generation, document) in documents {
                     let was = meta::remove_quarantined(work.batch()?, *generation, document)?;
-                    self.reached.quarantined -= u64::from(was);
+                    self.released(*generation, was);
                 }
             }
             Order::ReadAgain(units) => {

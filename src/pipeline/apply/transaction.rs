@@ -21,7 +21,7 @@ pub(super) struct Bound {
     /// Nothing for a table that no projection uses.
     pub table: Option<TableId>,
     /// See [`crate::model::RowWriter::begin`].
-    pub leaf: u16,
+    pub leaf: u32,
     /// Catalog column -> position in the tuple.
     columns: Vec<Option<u16>>,
     /// Positions in the tuple of the row's key, in the key's order, and their classes.
@@ -86,7 +86,8 @@ impl<E: Engine> Applier<E> {
             }
             Message::Relation(relation) => {
                 meta::put_relation(work.batch()?, relation.oid, bytes)?;
-                self.bind(bytes)
+                self.bind(bytes)?;
+                self.close_changed(work, entry)
             }
             // A commit is the entry's head, a marker an entry of its own; origin and type names are not used.
             _ => Ok(()),
@@ -176,7 +177,7 @@ impl<E: Engine> Applier<E> {
         &mut self,
         work: &mut Work<'_, E>,
         table: &StoredTable,
-        chosen: impl Fn(u16, EntryNo) -> bool,
+        chosen: impl Fn(u32, EntryNo) -> bool,
         entry: EntryNo,
         number: u32,
     ) -> Result<(), Error> {
@@ -232,7 +233,7 @@ impl<E: Engine> Applier<E> {
         let oid = relation.oid;
         let bound = match compiled.schema.catalog.by_row_oid(oid) {
             Some(facts) if compiled.schema.table(facts.id).is_some() => {
-                let leaf = facts.leaves.iter().position(|leaf| leaf.oid == oid).map_or(0, |at| at as u16 + 1);
+                let leaf = super::backfill::leaf_of(facts, oid);
                 let position = |name: &str| relation.columns.iter().position(|column| column.name == name);
                 let columns: Vec<_> =
                     facts.columns.iter().map(|column| position(&column.name).map(|at| at as u16)).collect();
@@ -244,21 +245,28 @@ impl<E: Engine> Applier<E> {
                         Some((position(name)? as u16, KeyClass::of(kind)?))
                     })
                     .collect::<Vec<_>>();
-                if key.len() != facts.key.len() {
-                    return Err(unreadable(format!(
-                        "the key of {} is not among its columns any more",
-                        facts.qualified_name()
-                    )));
-                }
                 if !fits(&relation, facts) {
                     self.read_again(oid);
                 }
-                Bound { table: Some(facts.id), leaf, columns, key }
+                // Rule 40: without its key no row can be placed; the table is read again under new facts.
+                let table = (key.len() == facts.key.len()).then_some(facts.id);
+                Bound { table, leaf, columns, key }
             }
             _ => Bound { table: None, leaf: 0, columns: Vec::new(), key: Vec::new() },
         };
         self.relations.insert(oid, bound);
         Ok(())
+    }
+
+    /// Rule 17: what a table that has to be read again is used by does not deliver until then.
+    pub(super) fn close_changed(&mut self, work: &mut Work<'_, E>, entry: EntryNo) -> Result<(), Error> {
+        if !self.units.iter().any(|unit| unit.again) {
+            return Ok(());
+        }
+        for unit in self.units.iter().filter(|unit| unit.again) {
+            meta::put_unit(work.batch()?, unit)?;
+        }
+        self.open_generations(work, entry)
     }
 
     fn read_again(&mut self, oid: u32) {

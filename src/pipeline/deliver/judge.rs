@@ -105,11 +105,7 @@ impl Deliverer {
                     self.refusal_rate(mark.0, &document.index)?;
                 }
                 Outcome::IndexGone { reason } => {
-                    return Err(Error::IndexGone {
-                        index: document.index.to_string(),
-                        projection: mark.0.to_string(),
-                        reason,
-                    });
+                    return Err(Error::IndexGone { index: document.index.to_string(), reason });
                 }
             }
         }

@@ -70,9 +70,9 @@ pub enum Error {
     RefusalRate { index: String, refused: u32, judged: u32, code: String },
     #[error(
         "sink-index-gone: index {index} is gone or was replaced: {reason}\n    \
-         Run `projectord backfill --projection {projection}` to build it again."
+         Start again: an index that is gone is made anew and filled from the local rows."
     )]
-    IndexGone { index: String, projection: String, reason: String },
+    IndexGone { index: String, reason: String },
 }
 
 /// One bulk request on its way.

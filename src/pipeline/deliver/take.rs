@@ -8,10 +8,11 @@ use bytes::Bytes;
 
 use super::{Deliverer, Error, Request, VIEW_DOCUMENTS_MAX};
 use crate::model::{Action, Document, EntryNo, Generation, Key, Version};
-use crate::pipeline::apply::Compiled;
+use crate::pipeline::apply::{Compiled, Settle};
 use crate::projection::assemble::{AssembleError, Assembled, assemble};
 use crate::store::dirty::{self, Class};
 use crate::store::engine::Read;
+use crate::store::meta::Quarantined;
 use crate::store::rows::RowReader;
 
 /// Queue entries looked at for one request before giving up on finding more that are free: what rests and
@@ -40,6 +41,8 @@ pub struct Frame<'a, R> {
 pub struct Taken {
     pub request: Option<Request>,
     pub held: u64,
+    /// Documents that cannot be sent at all; to be settled.
+    pub refused: Vec<Settle>,
     pub bytes: u64,
 }
 
@@ -127,6 +130,22 @@ impl Deliverer {
                 Err(AssembleError::Incomplete { .. }) => {
                     taken.held += 1;
                     self.rest((open.generation, key), now, random);
+                    continue;
+                }
+                Err(error @ AssembleError::TooLarge { .. }) => {
+                    taken.refused.push(Settle {
+                        generation: open.generation,
+                        view: frame.entry,
+                        refused: Some(Quarantined {
+                            id: plan.document_id(&key),
+                            code: "document-too-large".to_owned(),
+                            reason: error.to_string(),
+                            entry: frame.entry,
+                            since_unix_s: 0,
+                            attempts: 0,
+                        }),
+                        document: key,
+                    });
                     continue;
                 }
                 Err(error) => return Err(Error::Assemble(error.to_string())),

@@ -77,6 +77,14 @@ pub enum Failed {
     Store(#[from] crate::store::engine::Error),
 }
 
+impl Failed {
+    /// Whether the store itself failed, so that it is not to be believed any more.
+    pub fn is_store(&self) -> bool {
+        use crate::store::engine::Error::Broken;
+        matches!(self, Failed::Store(Broken { .. }) | Failed::Apply(Error::Store(Broken { .. })))
+    }
+}
+
 impl<E: Engine> Apply<E> {
     /// The thread's body.
     pub fn run(mut self) -> Result<Applier<E>, Failed> {

@@ -13,7 +13,7 @@ use super::apply_loop::{self, look};
 use super::deliver_loop::{self, Deliver};
 use super::facts::{self, Looked};
 use super::{Applier, Asked, Error, Running, ingest_loop, thread};
-use crate::journal::entry::{Facts, Intent, Position};
+use crate::journal::entry::{Command, Facts, Intent, Position, Unit};
 use crate::model::{Epoch, Lsn};
 use crate::pipeline::deliver::Deliverer;
 use crate::pipeline::ingest::Order;
@@ -123,7 +123,7 @@ impl<E: Engine> Running<E> {
             self.first_slot().await?;
         }
         self.prepare_sink(&specs).await?;
-        if before.as_ref() != Some(&facts) {
+        if before.as_ref() != Some(&facts) || self.wants_new_facts() {
             self.journal_facts(&facts).await?;
         }
         let stream = self.open_stream(&facts).await?;
@@ -153,10 +153,19 @@ impl<E: Engine> Running<E> {
     /// before the first document.
     pub(super) async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
         let mut seen = Epoch(0);
+        let mut empty = Vec::new();
         for spec in specs {
             let prepared = self.sink.prepare(spec).await?;
             seen = seen.max(prepared.epoch);
-            self.report.durable_sink &= prepared.durable;
+            if !prepared.durable {
+                tracing::warn!(
+                    index = spec.index,
+                    "sink-not-durable: the sink may lose acknowledged writes in a crash (rule 39)"
+                );
+            }
+            if prepared.created {
+                empty.push(spec.generation);
+            }
         }
         let epoch = match self.epoch {
             Some(epoch) => epoch,
@@ -169,12 +178,20 @@ impl<E: Engine> Running<E> {
         if seen > epoch {
             return Err(Error::Refused {
                 code: "sink-other-writer",
-                reason: format!("an index has epoch {seen}, this process took {epoch}: another daemon writes to it"),
+                reason: format!(
+                    "an index has epoch {seen}, this process took {epoch}: another daemon writes to it"
+                ),
                 hint: "Stop the other daemon, then start this one again.".to_owned(),
             });
         }
         for spec in specs {
             self.sink.claim(spec, epoch).await?;
+        }
+        // A new generation is built whole in any case; for one that was built before, the index is gone.
+        for generation in empty {
+            if self.recovered.facts.is_some() {
+                self.order(Order::Command(Command::Anew { generation })).await?;
+            }
         }
         Ok(())
     }
@@ -194,6 +211,17 @@ impl<E: Engine> Running<E> {
         }
         self.recovered.connected = serde_json::to_vec(&stream.identity).ok().map(Into::into);
         self.report.identity = Some(stream.identity.clone());
+        if !stream.joined.is_empty() {
+            // Hazards 10, 33: what was written before they joined is not in the stream.
+            let joined = facts.catalog.tables.iter().flat_map(|table| {
+                table
+                    .row_oids()
+                    .filter(|oid| stream.joined.contains(oid) || stream.joined.contains(&table.oid))
+                    .map(|oid| Unit { table: table.id, oid })
+            });
+            let order = crate::pipeline::apply::Order::ReadAgain(joined.collect());
+            let _ = self.apply.send(apply_loop::Input::Order(order)); // a dead apply is noticed elsewhere
+        }
         let confirm = ingest_loop::Input::Confirm(Arc::clone(&stream.confirm));
         let connected = ingest_loop::Input::Events(vec![Event::Connected(stream.identity.clone())]);
         for input in [confirm, connected] {
@@ -218,8 +246,7 @@ impl<E: Engine> Running<E> {
             clock: self.clock,
             full_request: self.options.deliver.bulk_documents.min(500),
         };
-        self.deliver_thread =
-            Some(thread("deliver", self.ended_sender.clone(), move || deliver.run())?);
+        self.deliver_thread = Some(thread("deliver", self.ended_sender.clone(), move || deliver.run())?);
         // Changes of the store and of what is durable wake the threads.
         tokio::spawn(forward(self.changed.clone(), inputs.clone(), || deliver_loop::Input::Changed));
         self.deliver = Some(inputs);
@@ -304,7 +331,8 @@ impl<E: Engine> Running<E> {
         if matches!(left, Ok(Left::Stopping)) {
             // What is journaled by now is confirmed with the goodbye.
             let _ = goodbye.send(());
-            let said = async { while !matches!(tasks.join_next().await, Some(Ok(Ended::Stream(_))) | None) {} };
+            let said =
+                async { while !matches!(tasks.join_next().await, Some(Ok(Ended::Stream(_))) | None) {} };
             let _ = tokio::time::timeout(GOODBYE_MAX, said).await;
         }
         tasks.abort_all();
@@ -332,7 +360,8 @@ impl<E: Engine> Running<E> {
 
     /// A table's columns are not those of the facts any more: apply has said so.
     fn wants_new_facts(&self) -> bool {
-        look(&self.board).units.iter().any(|unit| unit.again)
+        let published = look(&self.board);
+        published.reached.entry >= self.report.facts_entry && published.units.iter().any(|unit| unit.again)
     }
 
     /// Stops the loops in their order: nothing new comes in, what is on its way is finished within a
@@ -349,13 +378,20 @@ impl<E: Engine> Running<E> {
             let _ = deliver.send(deliver_loop::Input::Stop);
         }
         let delivered = match self.deliver_thread.take() {
-            Some(thread) => joined("deliver", thread, limit).await.and_then(|ended| ended.map_err(Error::from)),
+            Some(thread) => {
+                joined("deliver", thread, limit).await.and_then(|ended| ended.map_err(Error::from))
+            }
             None => Ok(()),
         };
         let _ = self.ingest.send(ingest_loop::Input::Stop).await;
         let ingested = joined("ingest", ingest_thread, limit).await.and_then(|ended| ended);
         let _ = self.apply.send(apply_loop::Input::Stop);
         let applied = joined("apply", apply_thread, limit).await.and_then(|ended| ended);
+        if let Err(Error::ApplyLoop(error)) = &applied
+            && error.is_store()
+        {
+            self.checkpoints.distrust(&error.to_string());
+        }
         // The thread that ended first has the cause; the conductor only saw that one ended.
         delivered?;
         ingested?;

@@ -21,7 +21,11 @@ const GATHER: Duration = Duration::from_millis(5);
 pub enum Input {
     /// The store has changed.
     Changed,
-    Answer { number: u64, answer: Result<Vec<Outcome>, sink::Error>, took: Duration },
+    Answer {
+        number: u64,
+        answer: Result<Vec<Outcome>, sink::Error>,
+        took: Duration,
+    },
     Stop,
 }
 
@@ -101,10 +105,12 @@ impl<E: Engine> Deliver<E> {
             return Ok(Sent::Nothing); // rule 29; or facts that are being published just now
         }
         let began = Instant::now();
-        let frame =
-            Frame { read: &view, entry: reached.entry, compiled: &published.compiled, open: &open };
+        let frame = Frame { read: &view, entry: reached.entry, compiled: &published.compiled, open: &open };
         let taken = self.deliverer.take(&frame, self.clock.now(), fastrand::u64(..))?;
         drop(view);
+        if !taken.refused.is_empty() {
+            let _ = self.apply.send(apply_loop::Input::Settled(taken.refused)); // as in `answered`
+        }
         let Some(request) = taken.request else { return Ok(Sent::Nothing) };
         self.observer.assembled(request.documents.len() as u64, taken.bytes, began.elapsed());
         let request = self.deliverer.sent(request);

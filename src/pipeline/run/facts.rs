@@ -158,7 +158,7 @@ impl<E: Engine> Running<E> {
 
     /// Appends facts to the journal.
     pub(super) async fn journal_facts(&mut self, facts: &Facts) -> Result<(), Error> {
-        self.order(Order::Facts(Box::new(facts.clone()))).await?;
+        self.report.facts_entry = self.order(Order::Facts(Box::new(facts.clone()))).await?;
         self.recovered.facts = Some(serde_json::to_vec(facts).unwrap_or_default().into());
         Ok(())
     }
@@ -166,7 +166,8 @@ impl<E: Engine> Running<E> {
     /// Gives ingest an order and waits until it is durable.
     pub(super) async fn order(&mut self, order: Order) -> Result<crate::model::EntryNo, Error> {
         let (answer, done) = tokio::sync::oneshot::channel();
-        let lost = || source::Error::Retry { operation: "journal", reason: "the connection ended".to_owned() };
+        let lost =
+            || source::Error::Retry { operation: "journal", reason: "the connection ended".to_owned() };
         self.ingest
             .send(super::ingest_loop::Input::Order(order, answer))
             .await

@@ -54,6 +54,7 @@ pub fn run(
     progress: watch::Sender<Progress>,
     observer: Arc<dyn Observer>,
     clock: Clock,
+    group: (Duration, usize),
 ) -> Result<(), Error> {
     let mut tickets: Vec<(Ticket, oneshot::Sender<Done>)> = Vec::new();
     let mut next_ticket: Ticket = 1;
@@ -64,6 +65,7 @@ pub fn run(
         let Some(mut input) = inputs.blocking_recv() else { break };
         let before = ingest.journal().end();
         let mut gathered = 0;
+        let mut company = group.0;
         loop {
             match input {
                 Input::Events(events) => {
@@ -97,6 +99,11 @@ pub fn run(
             }
             match inputs.try_recv() {
                 Ok(next) => input = next,
+                // One wait for company, and only where the group is small: a sync costs more than that.
+                Err(_) if gathered > 0 && gathered < group.1 && !company.is_zero() => {
+                    std::thread::sleep(std::mem::take(&mut company));
+                    input = Input::Tick;
+                }
                 Err(_) => break,
             }
         }
@@ -137,11 +144,7 @@ fn settle(
 
 /// Rule 9: without room nothing more is read. The connection is let go after a while (rule 2), so that the
 /// server can still shut down; PostgreSQL's own limits apply to what it keeps for us.
-fn wait_for_room(
-    ingest: &mut Ingest,
-    progress: &watch::Sender<Progress>,
-    clock: Clock,
-) -> Result<(), Error> {
+fn wait_for_room(ingest: &mut Ingest, progress: &watch::Sender<Progress>, clock: Clock) -> Result<(), Error> {
     if !ingest.is_full() {
         return Ok(());
     }

@@ -60,6 +60,8 @@ pub trait Checkpoint: Send + Sync {
     fn make(&self, reached: crate::model::EntryNo) -> Result<crate::model::EntryNo, engine::Error>;
     /// Syncs the store and records that it was closed: it may be trusted. Nothing is written afterwards.
     fn closed_cleanly(&self) -> Result<(), engine::Error>;
+    /// The store failed: it is not to be believed at the next start (rule 31).
+    fn distrust(&self, reason: &str);
 }
 
 /// Limits and names, from the configuration.
@@ -75,6 +77,11 @@ pub struct Options {
     pub stop_within: Duration,
     pub slot: String,
     pub publication: String,
+    /// Whether every commit of the store survives a power cut.
+    pub durable_store: bool,
+    /// How long a group of entries may wait for company before it is synced, and the bytes at which it
+    /// does not.
+    pub group: (Duration, usize),
     /// Older generations' indices that are kept beside the one behind the alias.
     pub keep_indices: u16,
 }
@@ -141,7 +148,10 @@ pub enum ReplayTarget {
     All,
     Projections(Vec<String>),
     /// Document ids, of one projection or of whichever knows them.
-    Ids { projection: Option<String>, ids: Vec<String> },
+    Ids {
+        projection: Option<String>,
+        ids: Vec<String>,
+    },
 }
 
 /// What an operator asks of the running daemon.
@@ -160,9 +170,15 @@ pub enum Ask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Done or begun: a sentence; the entry that `projected` has to reach, if there is one to wait for.
-    Done { what: String, entry: Option<crate::model::EntryNo> },
+    Done {
+        what: String,
+        entry: Option<crate::model::EntryNo>,
+    },
     Quarantine(Vec<(String, Quarantined)>),
-    Failed { code: &'static str, reason: String },
+    Failed {
+        code: &'static str,
+        reason: String,
+    },
 }
 
 /// A question and where the answer goes.
@@ -210,15 +226,24 @@ struct Running<E: Engine> {
 pub async fn run<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<(), Error> {
     let clock = Clock::start();
     let journal_id = parts.folder.journal_id().to_owned();
-    let (journal, recovered) =
-        Journal::open(Arc::clone(&parts.files), parts.options.journal.clone(), &journal_id, clock.unix_s() as u64)?;
+    let (journal, recovered) = Journal::open(
+        Arc::clone(&parts.files),
+        parts.options.journal.clone(),
+        &journal_id,
+        clock.unix_s() as u64,
+    )?;
     let applier = Applier::load(Arc::clone(&parts.engine), &journal_id)?;
     check_store(&applier, &journal, &journal_id)?;
     let found_end = journal.end();
     let first_wanted = applier.reached().entry.next();
-    let ingest =
-        Ingest::new(journal, parts.options.ingest, recovered.end_lsn.unwrap_or(Lsn::ZERO), recovered.facts.clone());
-    let begin = Progress { durable: found_end, journaled: ingest.end_lsn(), end: found_end, ..Progress::default() };
+    let ingest = Ingest::new(
+        journal,
+        parts.options.ingest,
+        recovered.end_lsn.unwrap_or(Lsn::ZERO),
+        recovered.facts.clone(),
+    );
+    let begin =
+        Progress { durable: found_end, journaled: ingest.end_lsn(), end: found_end, ..Progress::default() };
     let (progress_sender, progress) = watch::channel(begin);
     let (ingest_inputs, ingest_receiver) = mpsc::channel(INPUTS);
     let (apply_inputs, apply_receiver) = threads::channel();
@@ -240,8 +265,10 @@ pub async fn run<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<(), Err
     let ended = Ended { sender: ended_sender.clone(), receiver: ended };
     let apply_thread = thread("apply", ended.sender.clone(), move || apply.run().map_err(Error::from))?;
     let observer = Arc::clone(&parts.observer);
+    let group = parts.options.group;
     let ingest_thread = thread("ingest", ended.sender.clone(), move || {
-        ingest_loop::run(ingest, ingest_receiver, progress_sender, observer, clock).map_err(Error::from)
+        ingest_loop::run(ingest, ingest_receiver, progress_sender, observer, clock, group)
+            .map_err(Error::from)
     })?;
     let mut running = Running {
         engine: parts.engine,
@@ -306,7 +333,8 @@ fn thread<T: Send + 'static>(
 /// Journal and store must be of one kind and meet (G5).
 fn check_store<E: Engine>(applier: &Applier<E>, journal: &Journal, journal_id: &str) -> Result<(), Error> {
     let reached = applier.reached();
-    let refused = |code, reason: String, hint: &str| Err(Error::Refused { code, reason, hint: hint.to_owned() });
+    let refused =
+        |code, reason: String, hint: &str| Err(Error::Refused { code, reason, hint: hint.to_owned() });
     if reached.journal_id != journal_id {
         return refused(
             "store-other",

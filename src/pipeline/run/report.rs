@@ -25,12 +25,13 @@ pub(super) struct Report {
     pub slot: SlotStatus,
     pub slot_asked: Duration,
     pub contact: Duration,
-    pub durable_sink: bool,
     pub checkpoint: Option<JoinHandle<Result<EntryNo, engine::Error>>>,
     pub checkpoint_begun: EntryNo,
     pub checkpoint_bytes: u64,
     pub checkpoint_entry: EntryNo,
     pub forwarding: bool,
+    /// The last Facts entry that this process journaled.
+    pub facts_entry: EntryNo,
     pub looked: Duration,
     pub looked_tick: Duration,
     pub boot: Duration,
@@ -50,12 +51,12 @@ impl Default for Report {
             slot: SlotStatus::default(),
             slot_asked: Duration::ZERO,
             contact: Duration::ZERO,
-            durable_sink: true,
             checkpoint: None,
             checkpoint_begun: EntryNo::ZERO,
             checkpoint_bytes: 0,
             checkpoint_entry: EntryNo::ZERO,
             forwarding: false,
+            facts_entry: EntryNo::ZERO,
             looked: Duration::ZERO,
             looked_tick: Duration::ZERO,
             boot: Duration::ZERO,
@@ -82,8 +83,11 @@ impl<E: Engine> Running<E> {
         let projected_entry = published.projected.iter().map(|(_, entry, _)| *entry).min();
         let projected_entry = projected_entry.unwrap_or(EntryNo::ZERO);
         let everything = projected_entry >= published.reached.entry && applied >= progress.journaled;
-        let projected =
-            if everything { applied } else { published.projected.iter().map(|(_, _, lsn)| *lsn).min().unwrap_or_default() };
+        let projected = if everything {
+            applied
+        } else {
+            published.projected.iter().map(|(_, _, lsn)| *lsn).min().unwrap_or_default()
+        };
         // With nothing open, what the server holds beyond `received` is not for us.
         let idle = everything && progress.journaled >= progress.received;
         let done = if idle { server } else { projected };
@@ -139,7 +143,8 @@ impl<E: Engine> Running<E> {
                     let count = published.reached.dirty.iter().find(|(known, _)| *known == state.generation);
                     let count = count.map(|(_, count)| *count).unwrap_or_default();
                     let plan = published.compiled.generations.iter().position(|g| *g == state.generation);
-                    let alias = plan.map(|plan| published.compiled.schema.plans.plans[plan].alias.to_string());
+                    let alias =
+                        plan.map(|plan| published.compiled.schema.plans.plans[plan].alias.to_string());
                     let lsn = published.projected.iter().find(|(known, ..)| *known == state.generation);
                     ProjectionStatus {
                         name: state.projection.clone(),
@@ -156,7 +161,7 @@ impl<E: Engine> Running<E> {
                         projected: lsn.map(|(_, _, lsn)| *lsn).unwrap_or_default(),
                         points: count.changes + count.scanned,
                         scans: count.scans,
-                        quarantined: 0,
+                        quarantined: count.quarantined,
                     }
                 })
                 .collect(),
@@ -171,7 +176,7 @@ impl<E: Engine> Running<E> {
                 bytes: self.engine.size_bytes().unwrap_or_default(),
                 rows: published.reached.rows,
                 checkpoint_entry: self.report.checkpoint_entry,
-                durable: self.report.durable_sink,
+                durable: self.options.durable_store,
             },
         };
         if let Ok(mut shared) = self.outside.status.write() {

@@ -93,7 +93,8 @@ impl<E: Engine> Running<E> {
     pub(super) async fn publish_ready(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
         let published = look(&self.board);
         for state in &published.generations {
-            let Some(spec) = self.specs(specs).into_iter().find(|spec| spec.generation == state.generation) else {
+            let Some(spec) = self.specs(specs).into_iter().find(|spec| spec.generation == state.generation)
+            else {
                 continue;
             };
             let projected = published
@@ -109,7 +110,12 @@ impl<E: Engine> Running<E> {
                 };
                 match switched.await {
                     Ok(removed) => {
-                        tracing::info!(index = spec.index, alias = spec.alias, ?removed, "the alias leads to the index");
+                        tracing::info!(
+                            index = spec.index,
+                            alias = spec.alias,
+                            ?removed,
+                            "the alias leads to the index"
+                        );
                         let order = apply::Order::Published(state.generation);
                         let _ = self.apply.send(apply_loop::Input::Order(order));
                     }
@@ -123,7 +129,8 @@ impl<E: Engine> Running<E> {
 
     async fn look_at_indices(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
         let (now, boot) = (self.clock.now(), self.clock.boot_time());
-        let paused = boot.saturating_sub(self.report.boot) > now.saturating_sub(self.report.looked_tick) + PAUSE_MAX
+        let paused = boot.saturating_sub(self.report.boot)
+            > now.saturating_sub(self.report.looked_tick) + PAUSE_MAX
             || now.saturating_sub(self.report.looked_tick) > PAUSE_MAX;
         self.report.boot = boot;
         self.report.looked_tick = now;
@@ -139,7 +146,7 @@ impl<E: Engine> Running<E> {
                     return refused(
                         "sink-index-gone",
                         format!("index {} is gone", spec.index),
-                        format!("Run `projectord backfill --projection {}`.", spec.projection),
+                        "Start again: it is made anew and filled from the local rows.".to_owned(),
                     );
                 }
                 Some(index) if Some(index.epoch) != self.epoch => {
@@ -165,7 +172,9 @@ impl<E: Engine> Running<E> {
         let answered = match ask {
             Ask::Replay(target) => self.replay(target).await,
             Ask::QuarantineList => self.quarantine().map(Told::Quarantine),
-            Ask::QuarantineRetry(ids) => self.quarantine_order(ids, "tried again", apply::Order::RetryQuarantined),
+            Ask::QuarantineRetry(ids) => {
+                self.quarantine_order(ids, "tried again", apply::Order::RetryQuarantined)
+            }
             Ask::QuarantineDrop(ids) => self.quarantine_order(ids, "dropped", apply::Order::DropQuarantined),
             Ask::Backfill(projections) => self.backfill_anew(projections).await,
         };
@@ -181,7 +190,9 @@ impl<E: Engine> Running<E> {
         let mut commands = Vec::new();
         match target {
             ReplayTarget::All => {
-                commands.extend(generations.iter().map(|(generation, _)| Command::Whole { generation: *generation }));
+                commands.extend(
+                    generations.iter().map(|(generation, _)| Command::Whole { generation: *generation }),
+                );
             }
             ReplayTarget::Projections(names) => {
                 for name in names {
@@ -198,7 +209,9 @@ impl<E: Engine> Running<E> {
                     if projection.as_ref().is_some_and(|wanted| wanted != name) {
                         continue;
                     }
-                    let Some(plan) = compiled.generations.iter().position(|g| g == generation) else { continue };
+                    let Some(plan) = compiled.generations.iter().position(|g| g == generation) else {
+                        continue;
+                    };
                     let plan = &compiled.schema.plans.plans[plan];
                     let mut keys = Vec::new();
                     for (position, id) in ids.iter().enumerate() {
@@ -212,7 +225,10 @@ impl<E: Engine> Running<E> {
                     }
                 }
                 if let Some(position) = known.iter().position(|known| !known) {
-                    return unknown(format!("{} is no document id of any projection asked for", ids[position]));
+                    return unknown(format!(
+                        "{} is no document id of any projection asked for",
+                        ids[position]
+                    ));
                 }
             }
         }
@@ -245,17 +261,23 @@ impl<E: Engine> Running<E> {
         let view = self.engine.view()?;
         let all = meta::quarantine(&view, LIST_MAX)?;
         drop(view);
-        let handle = |generation: Generation, why: &Quarantined| format!("{}/{}", self.projection(generation), why.id);
+        let handle =
+            |generation: Generation, why: &Quarantined| format!("{}/{}", self.projection(generation), why.id);
         if let Some(missing) = ids
             .iter()
             .flatten()
             .find(|id| !all.iter().any(|(generation, _, why)| handle(*generation, why) == **id))
         {
-            return Ok(Told::Failed { code: "quarantine-unknown", reason: format!("{missing} is not in quarantine") });
+            return Ok(Told::Failed {
+                code: "quarantine-unknown",
+                reason: format!("{missing} is not in quarantine"),
+            });
         }
         let chosen: Vec<_> = all
             .into_iter()
-            .filter(|(generation, _, why)| ids.as_ref().is_none_or(|ids| ids.contains(&handle(*generation, why))))
+            .filter(|(generation, _, why)| {
+                ids.as_ref().is_none_or(|ids| ids.contains(&handle(*generation, why)))
+            })
             .map(|(generation, key, _)| (generation, key))
             .collect();
         let count = chosen.len();
@@ -266,7 +288,10 @@ impl<E: Engine> Running<E> {
     /// Everything of these projections is read again, into new indices behind the same aliases.
     async fn backfill_anew(&mut self, projections: Option<Vec<String>>) -> Result<Told, Error> {
         let Some(before) = self.journaled_facts() else {
-            return Ok(Told::Failed { code: "not-ready", reason: "the first backfill has not begun".to_owned() });
+            return Ok(Told::Failed {
+                code: "not-ready",
+                reason: "the first backfill has not begun".to_owned(),
+            });
         };
         let names: Vec<String> = match projections {
             None => before.definitions.iter().map(|definition| definition.name.clone()).collect(),
@@ -275,7 +300,10 @@ impl<E: Engine> Running<E> {
         if let Some(unknown) =
             names.iter().find(|name| !before.definitions.iter().any(|known| known.name == **name))
         {
-            return Ok(Told::Failed { code: "replay-unknown", reason: format!("there is no projection {unknown}") });
+            return Ok(Told::Failed {
+                code: "replay-unknown",
+                reason: format!("there is no projection {unknown}"),
+            });
         }
         let looked = self.look_again().await?;
         let facts = self.facts_of(&looked, Some(&before), &names);

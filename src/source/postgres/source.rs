@@ -86,11 +86,8 @@ impl Postgres {
     }
 
     async fn find_tables(&self, names: &[String], known: &Catalog) -> Result<Found, Error> {
-        let ids: BTreeMap<(String, String), crate::model::TableId> = known
-            .tables
-            .iter()
-            .map(|table| ((table.schema.clone(), table.name.clone()), table.id))
-            .collect();
+        let ids: BTreeMap<(String, String), crate::model::TableId> =
+            known.tables.iter().map(|table| ((table.schema.clone(), table.name.clone()), table.id)).collect();
         let names = names.to_vec();
         self.question(move |session| {
             Box::pin(async move {
@@ -153,7 +150,8 @@ impl Postgres {
                 return self.adopt_slot(&name).await;
             }
             if state.active_pid.is_some() {
-                let reason = format!("slot '{name}' is in use by {}", state.active_client.unwrap_or_default());
+                let reason =
+                    format!("slot '{name}' is in use by {}", state.active_client.unwrap_or_default());
                 return Err(Error::Retry { operation: "create the slot", reason });
             }
             slot::drop(&mut creator, &name).await?;
@@ -164,8 +162,7 @@ impl Postgres {
             "SELECT pg_catalog.pg_backend_pid()",
         )
         .await?;
-        let pid: i32 =
-            rows.first().and_then(|row| row.first()?.as_ref()?.parse().ok()).unwrap_or_default();
+        let pid: i32 = rows.first().and_then(|row| row.first()?.as_ref()?.parse().ok()).unwrap_or_default();
         let mut second = self.owner().await?;
         let creating = slot::create(&mut creator, &name);
         tokio::pin!(creating);
@@ -214,7 +211,11 @@ impl Postgres {
         let tables = resume
             .tables
             .iter()
-            .map(|table| NeededTable { schema: table.schema.clone(), name: table.name.clone(), columns: None })
+            .map(|table| NeededTable {
+                schema: table.schema.clone(),
+                name: table.name.clone(),
+                columns: None,
+            })
             .collect();
         Expected::new(&self.options, tables, resume.recorded.clone(), resume.end_lsn)
     }
