@@ -10,10 +10,14 @@ pub mod entry;
 pub mod error;
 pub mod files;
 pub mod identity;
+pub mod memory;
 pub mod read;
 pub mod recover;
 pub mod segment;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use entry::Kind;
 pub use error::Error;

@@ -14,7 +14,8 @@ use super::segment::{self, ENTRY_BYTES_MAX, HEAD_BYTES_MAX, Header};
 use crate::model::{EntryNo, Lsn};
 
 /// Appended bytes that are gathered before they are written, synced or not.
-const WRITE_BYTES: usize = 4 << 20;
+/// (Tests write often, so that a crash finds several writes on their way.)
+const WRITE_BYTES: usize = if cfg!(test) { 512 } else { 4 << 20 };
 
 /// Limits, from the configuration.
 #[derive(Clone, Debug)]
