@@ -30,6 +30,9 @@ use crate::sink::Error;
 /// takes 80 to 400 bytes a document.
 pub const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
+/// How rustls begins what it says of a certificate that it does not trust.
+const BAD_CERTIFICATE: &str = "invalid peer certificate";
+
 /// What the body of a request is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
@@ -137,6 +140,15 @@ impl Client {
                 }
                 Err(failure) => {
                     self.ring().failed(at, Instant::now());
+                    // Another node may have a good certificate, but somebody has to look at this one.
+                    if failure.reason.contains(BAD_CERTIFICATE) {
+                        return Err(Error::Refused {
+                            code: "sink-tls",
+                            operation,
+                            reason: failure.reason,
+                            hint: "Give the certificate authority as 'ca', and the address by a name in the certificate".to_owned(),
+                        });
+                    }
                     // Only a request that certainly never left may go to the next node.
                     if !(failure.never_sent && tries_left > 0) {
                         return Err(Error::Retry { operation, reason: failure.reason });
