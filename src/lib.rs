@@ -7,6 +7,7 @@ pub mod journal;
 pub mod model;
 pub mod pgoutput;
 pub mod pipeline;
+pub mod progress;
 pub mod projection;
 pub mod retry;
 pub mod sink;
