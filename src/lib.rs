@@ -52,7 +52,6 @@
 //!
 //! Then the doors, [`source`] and [`sink`], and the walls: [`config`], [`cli`], [`control`], [`http`], [`metrics`].
 
-pub mod batch;
 pub mod cli;
 pub mod config;
 pub mod control;

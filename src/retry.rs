@@ -1,52 +1,9 @@
-//! When to try again, and when not to.
+//! How long to wait before trying again.
 //!
-//! Pure: the caller waits, and hands in the randomness. The flow: a room's failure has a [`Class`]; what is
-//! worth another try takes its delay from a [`Backoff`], which forgets everything at the first success.
+//! Pure: the caller waits, and hands in the randomness. What is worth another try takes its delay from a
+//! [`Backoff`], which forgets everything at the first success.
 
 use std::time::Duration;
-
-/// What a failure asks of us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Nothing is wrong that time does not mend: not reachable, overloaded, starting, a conflict of locks.
-    Transient,
-    /// The request was too large; a smaller one may pass.
-    TooLarge,
-    /// This one thing is refused and will be refused again; the others are fine.
-    Rejected,
-    /// Somebody must act first: a wrong password, no rights, a lost slot.
-    Refused,
-}
-
-impl Class {
-    /// By SQLSTATE (PostgreSQL docs, appendix "PostgreSQL Error Codes"). What is not known to pass with
-    /// time is for somebody to look at.
-    pub fn of_sqlstate(code: &str) -> Class {
-        let class = code.get(..2).unwrap_or_default();
-        match (class, code) {
-            // Connection exceptions; transaction rolled back (deadlock, serialization); out of resources.
-            ("08" | "40" | "53", _) => Class::Transient,
-            // Shutdown by an operator, crash, starting up: but not a dropped database (57P04).
-            (_, "57P01" | "57P02" | "57P03" | "57P05") => Class::Transient,
-            // statement_timeout; lock_timeout; the slot is active for a connection that is about to end.
-            (_, "57014" | "55P03" | "55006") => Class::Transient,
-            _ => Class::Refused,
-        }
-    }
-
-    /// By HTTP status, of a request or of one document in a bulk answer. Only for failures: below 400 no
-    /// class is meant.
-    pub fn of_http_status(status: u16) -> Class {
-        match status {
-            408 | 425 | 429 | 500 | 502..=599 => Class::Transient,
-            413 => Class::TooLarge,
-            401 | 403 | 407 => Class::Refused,
-            // 501 is a server that does not know the method: not the one that we were made for.
-            501 => Class::Refused,
-            _ => Class::Rejected,
-        }
-    }
-}
 
 /// No delay is longer than this, whatever the options say: an operator who mended the cause should not
 /// have to wait much longer than that.
@@ -165,29 +122,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn failures_of_the_server_are_classed_by_their_sqlstate() {
-        let check = |codes: &[&str], class| {
-            for code in codes {
-                assert_eq!(Class::of_sqlstate(code), class, "{code}");
-            }
-        };
-        check(&["08006", "57P01", "57P03", "53300", "55006", "40P01", "57014"], Class::Transient);
-        check(&["28P01", "42501", "3D000", "57P04", "55000", "42P01", "", "é", "XX000"], Class::Refused);
-    }
-
-    #[test]
-    fn failures_of_the_sink_are_classed_by_their_http_status() {
-        let check = |statuses: &[u16], class| {
-            for status in statuses {
-                assert_eq!(Class::of_http_status(*status), class, "{status}");
-            }
-        };
-        check(&[408, 429, 500, 502, 503, 504], Class::Transient);
-        check(&[413], Class::TooLarge);
-        check(&[401, 403], Class::Refused);
-        check(&[400, 404, 422], Class::Rejected);
     }
 }

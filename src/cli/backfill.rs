@@ -37,7 +37,7 @@ pub fn run(config: &Config, args: &Args) -> Result<Exit, Failure> {
     super::print_accepted(answer.ok_or_else(|| super::no_daemon(config))?)
 }
 
-fn confirm(what: String) -> Result<(), Failure> {
+pub(super) fn confirm(what: String) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("ask: {error}"));
     let input = std::io::stdin();
     if !input.is_terminal() {

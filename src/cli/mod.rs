@@ -11,6 +11,7 @@ mod daemon;
 mod journal;
 mod parts;
 mod quarantine;
+mod rebuild;
 mod replay;
 mod run;
 mod seam;
@@ -68,6 +69,7 @@ enum Command {
     Journal(journal::Args),
     Quarantine(quarantine::Args),
     Backfill(backfill::Args),
+    Rebuild(rebuild::Args),
     Replay(replay::Args),
     Completions(completions::Args),
 }
@@ -94,6 +96,7 @@ pub fn main(cli: Cli) -> Result<Exit, Failure> {
         Command::Journal(args) => journal::run(&config, &args),
         Command::Quarantine(args) => quarantine::run(&config, &args),
         Command::Backfill(args) => backfill::run(&config, &args),
+        Command::Rebuild(args) => rebuild::run(&config, &args),
         Command::Replay(args) => replay::run(&config, &args),
         Command::Completions(args) => completions::run(&args),
     }

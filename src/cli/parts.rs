@@ -8,7 +8,7 @@ use crate::error::{Exit, Failure};
 use crate::journal;
 use crate::pipeline::run::ProjectionFile;
 use crate::pipeline::{deliver, ingest};
-use crate::sink::{Sink, elasticsearch};
+use crate::sink::{Sink, elasticsearch, ndjson};
 use crate::source::postgres::{self, Postgres, stream::StatusHook};
 use crate::task::backfill;
 
@@ -44,8 +44,11 @@ pub fn source(config: &Config, on_status: Option<StatusHook>) -> Arc<Postgres> {
 
 pub fn sink(config: &Config) -> Result<Arc<dyn Sink>, Failure> {
     Ok(match &config.sink {
-        SinkConfig::Elasticsearch(options) => Arc::new(elasticsearch::Elasticsearch::new(options)?),
-        SinkConfig::Ndjson { .. } => return Err(Failure::new(Exit::Failed, "ndjson")),
+        SinkConfig::Elasticsearch(options) => {
+            let limit = config.delivery.bulk_bytes as usize; // at most 64 MiB
+            Arc::new(elasticsearch::Elasticsearch::new(options)?.with_request_bytes_max(limit))
+        }
+        SinkConfig::Ndjson { path } => Arc::new(ndjson::Ndjson::file(path)?),
     })
 }
 

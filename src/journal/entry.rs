@@ -32,6 +32,8 @@ pub enum Kind {
     BackfillEnd = 9,
     /// An operator's order, resolved to what it means before it was journaled (rule 10).
     Command = 10,
+    /// A new slot after a gap: positions begin anew at this one, and every table is read again.
+    Rebuild = 11,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             8 => Kind::Chunk,
             9 => Kind::BackfillEnd,
             10 => Kind::Command,
+            11 => Kind::Rebuild,
             _ => return None,
         })
     }
@@ -64,6 +67,7 @@ impl Kind {
             Kind::Chunk => "chunk",
             Kind::BackfillEnd => "backfill_end",
             Kind::Command => "command",
+            Kind::Rebuild => "rebuild",
         }
     }
 }
@@ -180,7 +184,7 @@ pub struct Intent {
     pub system_identifier: String,
 }
 
-/// Payload of [`Kind::Position`].
+/// Payload of [`Kind::Position`] and of [`Kind::Rebuild`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     pub lsn: Lsn,

@@ -34,6 +34,8 @@ pub struct Recovered {
     pub facts: Option<Bytes>,
     pub connected: Option<Bytes>,
     pub intent: Option<Bytes>,
+    /// A Rebuild entry that no Facts have followed yet.
+    pub rebuilt: Option<EntryNo>,
     /// Bytes cut off the end.
     pub cut_bytes: u64,
 }
@@ -52,6 +54,7 @@ pub(super) struct Scanned {
     facts: Option<Bytes>,
     connected: Option<Bytes>,
     intent: Option<Bytes>,
+    rebuilt: Option<EntryNo>,
     pub(super) end_lsn: Option<Lsn>,
     length: u64,
 }
@@ -120,7 +123,10 @@ fn take(recovered: &mut Recovered, scanned: &Scanned) {
     or(&mut recovered.facts, &scanned.facts);
     or(&mut recovered.connected, &scanned.connected);
     or(&mut recovered.intent, &scanned.intent);
-    recovered.end_lsn = recovered.end_lsn.or(scanned.end_lsn);
+    if recovered.end_lsn.is_none() {
+        recovered.end_lsn = scanned.end_lsn;
+        recovered.rebuilt = scanned.rebuilt;
+    }
 }
 
 fn remove(files: &dyn Files, name: &str) -> Result<(), Error> {
@@ -171,6 +177,7 @@ pub(super) fn scan(file: &dyn File, name: &str, header: Header, up_to: EntryNo) 
         facts: None,
         connected: None,
         intent: None,
+        rebuilt: None,
         end_lsn: None,
         length,
     };
@@ -227,8 +234,17 @@ impl Scanned {
         // A slice would keep its whole block in memory.
         let copy = || Some(Bytes::copy_from_slice(&record.payload));
         match record.kind {
-            Kind::Facts => self.facts = copy(),
+            Kind::Facts => {
+                self.facts = copy();
+                self.rebuilt = None;
+            }
             Kind::Connected => self.connected = copy(),
+            Kind::Rebuild => {
+                let position: Option<Position> = serde_json::from_slice(&record.payload).ok();
+                self.end_lsn = position.map(|position| position.lsn).or(self.end_lsn);
+                self.rebuilt = Some(record.number);
+                self.connected = None;
+            }
             Kind::Intent => self.intent = copy(),
             kind => self.end_lsn = position_of(kind, &[&record.payload]).or(self.end_lsn),
         }

@@ -50,6 +50,8 @@ pub enum Order {
     Facts(Box<Facts>),
     Intent(Intent),
     Position(Position),
+    /// A new slot after a gap.
+    Rebuild(Position),
     /// Append a BackfillBegin when this marker comes back.
     Begin {
         nonce: String,
@@ -428,6 +430,14 @@ impl Ingest {
                 Order::Position(position) => {
                     let number = self.append(Kind::Position, &[&json(position)])?;
                     self.end_lsn = self.end_lsn.max(position.lsn);
+                    number
+                }
+                Order::Rebuild(position) => {
+                    let number = self.append(Kind::Rebuild, &[&json(position)])?;
+                    self.end_lsn = position.lsn; // may lie behind: another server's positions
+                    self.head.connected = None;
+                    self.head.relations.clear();
+                    self.set_head();
                     number
                 }
                 Order::Facts(facts) => {

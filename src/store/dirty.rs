@@ -430,7 +430,10 @@ pub fn advance_scan<B: Batch>(
     }
 }
 
-fn first_of<R: Read>(read: &R, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+/// A key and its value, copied out.
+type Entry = (Vec<u8>, Vec<u8>);
+
+fn first_of<R: Read>(read: &R, prefix: &[u8]) -> Result<Option<Entry>, Error> {
     let mut first = None;
     read.scan(Space::Dirty, prefix, None, &mut |key, value| {
         first = Some((key.to_vec(), value.to_vec()));

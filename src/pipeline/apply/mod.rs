@@ -202,6 +202,10 @@ impl<E: Engine> Applier<E> {
                 let position: Position = json(record)?;
                 self.reached.lsn = position.lsn;
             }
+            Kind::Rebuild => {
+                let position: Position = json(record)?;
+                self.rebuild(work, entry, &position)?;
+            }
             Kind::TransactionPart => self.messages(work, entry, &record.payload)?,
             Kind::Transaction => {
                 let (commit, messages) =
@@ -225,6 +229,26 @@ impl<E: Engine> Applier<E> {
             }
         }
         Ok(())
+    }
+
+    /// Positions begin anew and every table is to be read again: whatever the stream said last may have a
+    /// gap behind it.
+    fn rebuild(&mut self, work: &mut Work<'_, E>, entry: EntryNo, position: &Position) -> Result<(), Error> {
+        self.reached.lsn = position.lsn;
+        self.relations.clear();
+        meta::clear_relations(work.batch()?)?;
+        for unit in &mut self.units {
+            *unit = UnitState::unread(unit.table, unit.oid);
+            meta::put_unit(work.batch()?, unit)?;
+        }
+        self.open_generations(work, entry)
+    }
+
+    /// Begins an empty store in the middle of the journal, where everything is read again.
+    pub fn begin_at(&mut self, entry: EntryNo) {
+        if self.reached.entry == EntryNo::ZERO {
+            self.reached.entry = entry;
+        }
     }
 
     fn command(&mut self, work: &mut Work<'_, E>, entry: EntryNo, command: &Command) -> Result<(), Error> {
@@ -392,7 +416,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
 /// The reverse of [`to_hex`].
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits

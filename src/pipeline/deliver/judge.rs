@@ -6,6 +6,7 @@ use super::{Deliverer, Error, Judged, REFUSAL_WINDOW, Refusals, Request, Resting
 use crate::model::{Action, Generation, Key, Outcome};
 use crate::pipeline::apply::Settle;
 use crate::pipeline::observer::Delivered;
+use crate::retry::Backoff;
 use crate::sink;
 use crate::store::meta::Quarantined;
 
@@ -124,15 +125,15 @@ impl Deliverer {
 
     /// Lets a document rest before it is taken again.
     pub(super) fn rest(&mut self, mark: (Generation, Key), now: Duration, random: u64) {
-        let attempts = self.resting.get(&mark).map_or(0, |rest| rest.attempts);
-        let until = now + self.pause(attempts, random);
-        self.resting.insert(mark, Resting { until, attempts: attempts + 1 });
+        let new = || Resting { until: now, backoff: Backoff::new(self.options.retry) };
+        let rest = self.resting.entry(mark).or_insert_with(new);
+        rest.until = now + rest.backoff.failed(random);
     }
 
     fn sink_failed(&mut self, reason: String, now: Duration, random: u64, judged: &mut Judged) {
-        let attempts = self.sink_rests.map_or(0, |rest| rest.attempts);
-        let until = now + self.pause(attempts, random);
-        self.sink_rests = Some(Resting { until, attempts: attempts + 1 });
+        let new = || Resting { until: now, backoff: Backoff::new(self.options.retry) };
+        let rest = self.sink_rests.get_or_insert_with(new);
+        rest.until = now + rest.backoff.failed(random);
         judged.retries.push(reason);
     }
 

@@ -15,6 +15,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::apply::Settle;
 use crate::model::{Document, EntryNo, Epoch, Generation, Key, Version};
+use crate::retry::{self, Backoff};
 use crate::store::engine;
 pub use take::{Frame, OpenGeneration};
 
@@ -32,9 +33,8 @@ pub struct Options {
     pub bulk_bytes: usize,
     /// Share of refused documents among the last ones judged that stops the daemon, 0 to 1.
     pub refusal_limit: f64,
-    /// First and longest pause before a document or the whole sink is tried again.
-    pub retry_first: Duration,
-    pub retry_max: Duration,
+    /// Pauses before a document or the whole sink is tried again.
+    pub retry: retry::Options,
 }
 
 impl Default for Options {
@@ -44,8 +44,7 @@ impl Default for Options {
             bulk_documents: 1_000,
             bulk_bytes: 5 << 20,
             refusal_limit: 0.5,
-            retry_first: Duration::from_millis(100),
-            retry_max: Duration::from_secs(30),
+            retry: retry::Options::default(),
         }
     }
 }
@@ -86,10 +85,10 @@ pub struct Request {
 }
 
 /// A document that is not to be touched for a while.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Resting {
     until: Duration,
-    attempts: u32,
+    backoff: Backoff,
 }
 
 /// The state of the loop.
@@ -133,7 +132,7 @@ impl Deliverer {
 
     /// Whether another request may go out now.
     pub fn has_room(&self, now: Duration) -> bool {
-        let rests = self.sink_rests.is_some_and(|rest| now < rest.until);
+        let rests = self.sink_rests.as_ref().is_some_and(|rest| now < rest.until);
         // After a failure of the sink one request at a time finds out whether it is back.
         let allowed = if self.sink_rests.is_some() { 1 } else { self.options.requests_in_flight };
         !rests && self.requests.len() < allowed
@@ -146,16 +145,7 @@ impl Deliverer {
     /// When something that rests may be tried again.
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         let documents = self.resting.values().map(|rest| rest.until).filter(|until| *until > now).min();
-        [documents, self.sink_rests.map(|rest| rest.until)].into_iter().flatten().min()
-    }
-
-    /// The pause before attempt number `attempts + 1`, from a random number.
-    fn pause(&self, attempts: u32, random: u64) -> Duration {
-        let doubled = self.options.retry_first.saturating_mul(1 << attempts.min(16));
-        let longest = doubled.min(self.options.retry_max);
-        // Between half of it and all of it, so that many do not come back at once.
-        let jitter = (random % 1_000) as u32;
-        longest / 2 + longest.saturating_mul(jitter) / 2_000
+        [documents, self.sink_rests.as_ref().map(|rest| rest.until)].into_iter().flatten().min()
     }
 }
 

@@ -172,7 +172,7 @@ impl Deliverer {
 
     /// Forgets how often a document was tried, once it has been left alone for long.
     fn resting_over(&mut self, now: Duration) {
-        let forget = self.options.retry_max;
+        let forget = self.options.retry.max;
         self.resting.retain(|_, rest| rest.until + forget > now);
     }
 }

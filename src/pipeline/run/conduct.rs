@@ -17,13 +17,19 @@ use crate::journal::entry::{Command, Facts, Intent, Position, Unit};
 use crate::model::{Epoch, Lsn};
 use crate::pipeline::deliver::Deliverer;
 use crate::pipeline::ingest::Order;
+use crate::retry::{self, Backoff};
 use crate::sink::{self, IndexSpec};
 use crate::source::{self, Event, Identity, Resume, Stream};
 use crate::store::engine::Engine;
 use crate::task::backfill::{Backfill, Interrupted};
 
-/// First and longest pause between attempts to connect.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// Pauses between attempts to connect.
+const RECONNECT: retry::Options = retry::Options {
+    first: Duration::from_millis(200),
+    max: Duration::from_secs(15),
+    factor: 2.0,
+    jitter: 0.5,
+};
 /// How often the conductor looks after things.
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 /// How long the connection's goodbye may take.
@@ -42,7 +48,7 @@ pub(super) enum Left {
 impl<E: Engine> Running<E> {
     /// Connects again and again until told to stop or until something is refused.
     pub(super) async fn conduct(&mut self) -> Result<(), Error> {
-        let mut attempt = 0u32;
+        let mut backoff = Backoff::new(RECONNECT);
         let mut ticks = interval(UPKEEP_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -51,7 +57,7 @@ impl<E: Engine> Running<E> {
             let Some(connected) = connected else { return Ok(()) };
             let reason = match connected {
                 Ok((stream, specs)) => {
-                    attempt = 0;
+                    backoff.succeeded();
                     self.observer.connected();
                     match self.stream(stream, &specs, &mut ticks).await? {
                         Left::Stopping => return Ok(()),
@@ -63,11 +69,10 @@ impl<E: Engine> Running<E> {
             self.observer.disconnected();
             self.observer.retried("source", &reason);
             self.report.trouble = Some(format!("source: {reason}"));
-            tracing::warn!(reason, attempt, "not connected to the source; trying again");
-            if !self.rest(reconnect_pause(attempt), &mut ticks).await? {
+            tracing::warn!(reason, attempt = backoff.attempts(), "not connected to the source; trying again");
+            if !self.rest(backoff.failed(fastrand::u64(..)), &mut ticks).await? {
                 return Ok(());
             }
-            attempt = attempt.saturating_add(1);
         }
     }
 
@@ -116,7 +121,14 @@ impl<E: Engine> Running<E> {
         let before = self.journaled_facts();
         let known = before.as_ref().map(|facts| facts.catalog.clone()).unwrap_or_default();
         let looked = facts::look(&self.source, &self.projections, &known).await?;
-        let facts = self.facts_of(&looked, before.as_ref(), &[]);
+        // After a gap nobody knows what the indices lack: all of them are built anew (rule 34).
+        let rebuilt = self.recovered.rebuilt.is_some();
+        let anew: Vec<String> = if rebuilt {
+            looked.parsed.iter().map(|parsed| parsed.name.value.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let facts = self.facts_of(&looked, before.as_ref(), &anew);
         let specs = self.indices(&facts, &looked);
         self.source.prepare_publication(&looked.catalog.tables).await?;
         if self.recovered.end_lsn.is_none() {
@@ -125,6 +137,7 @@ impl<E: Engine> Running<E> {
         self.prepare_sink(&specs).await?;
         if before.as_ref() != Some(&facts) || self.wants_new_facts() {
             self.journal_facts(&facts).await?;
+            self.recovered.rebuilt = None;
         }
         let stream = self.open_stream(&facts).await?;
         if self.deliver.is_none() {
@@ -464,10 +477,4 @@ async fn joined<T: Send + 'static>(
             hint: "Nothing is lost: what was not finished is done again at the next start.".to_owned(),
         }),
     }
-}
-
-/// Doubles from attempt to attempt up to a limit, with jitter.
-fn reconnect_pause(attempt: u32) -> Duration {
-    let longest = RECONNECT.0.saturating_mul(1 << attempt.min(10)).min(RECONNECT.1);
-    longest / 2 + longest.mul_f64(fastrand::f64() / 2.0)
 }

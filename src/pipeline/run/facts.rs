@@ -95,8 +95,7 @@ impl<E: Engine> Running<E> {
     /// names the projection.
     pub(super) fn facts_of(&self, looked: &Looked, before: Option<&Facts>, anew: &[String]) -> Facts {
         let mut next = before
-            .map(|facts| facts.definitions.iter().map(|definition| definition.generation.0).max())
-            .flatten()
+            .and_then(|facts| facts.definitions.iter().map(|definition| definition.generation.0).max())
             .unwrap_or(0)
             .max(self.highest_generation());
         let compiled = before.map(compiled_before).unwrap_or_default();

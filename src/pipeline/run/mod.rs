@@ -10,6 +10,7 @@ mod conduct;
 pub mod deliver_loop;
 mod facts;
 pub mod ingest_loop;
+mod rebuild;
 mod report;
 mod upkeep;
 
@@ -34,6 +35,8 @@ use crate::source::{self, Source};
 use crate::store::engine::{self, Engine};
 use crate::store::meta::Quarantined;
 use crate::task::backfill;
+
+pub use rebuild::rebuild;
 
 pub use facts::{Looked, ProjectionFile, look, parse};
 
@@ -232,7 +235,10 @@ pub async fn run<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<(), Err
         &journal_id,
         clock.unix_s() as u64,
     )?;
-    let applier = Applier::load(Arc::clone(&parts.engine), &journal_id)?;
+    let mut applier = Applier::load(Arc::clone(&parts.engine), &journal_id)?;
+    if let Some(rebuilt) = recovered.rebuilt {
+        applier.begin_at(rebuilt.previous());
+    }
     check_store(&applier, &journal, &journal_id)?;
     let found_end = journal.end();
     let first_wanted = applier.reached().entry.next();
@@ -346,7 +352,7 @@ fn check_store<E: Engine>(applier: &Applier<E>, journal: &Journal, journal_id: &
         return refused(
             "store-ahead",
             format!("the store has applied entry {}, the journal ends at {}", reached.entry, journal.end()),
-            "The journal lost entries. Remove the data folder and let `projectord run` read everything again.",
+            "The journal lost entries: remove the `store` folder within the data folder, then run `projectord rebuild`.",
         );
     }
     if reached.entry.next() < journal.first() {
@@ -357,7 +363,7 @@ fn check_store<E: Engine>(applier: &Applier<E>, journal: &Journal, journal_id: &
                 reached.entry,
                 journal.first()
             ),
-            "Restore a newer copy of the store, or remove the data folder and let `projectord run` read everything again.",
+            "Run `projectord rebuild`: everything is read again.",
         );
     }
     Ok(())

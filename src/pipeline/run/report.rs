@@ -10,7 +10,7 @@ use crate::model::{EntryNo, Lsn};
 use crate::pipeline::status::{
     JournalStatus, LagBytes, ProjectionStatus, SourceStatus, Status, StoreStatus, Watermarks,
 };
-use crate::progress::Arrivals;
+use crate::progress::{CONTACT_FRESH, Lag};
 use crate::sink::IndexSpec;
 use crate::source::{Identity, SlotStatus};
 use crate::store::engine::{self, Engine};
@@ -38,7 +38,7 @@ pub(super) struct Report {
     /// The indices in force, once a command has changed them.
     pub specs: Option<Vec<IndexSpec>>,
     received: Lsn,
-    arrivals: Arrivals,
+    lag: Lag,
 }
 
 impl Default for Report {
@@ -62,7 +62,7 @@ impl Default for Report {
             boot: Duration::ZERO,
             specs: None,
             received: Lsn::ZERO,
-            arrivals: Arrivals::default(),
+            lag: Lag::default(),
         }
     }
 }
@@ -78,7 +78,7 @@ impl<E: Engine> Running<E> {
             self.report.contact = now;
         }
         let server = self.report.slot.server.max(progress.received);
-        self.report.arrivals.received(server, now);
+        self.report.lag.received(server, now);
         let applied = published.reached.lsn;
         let projected_entry = published.projected.iter().map(|(_, entry, _)| *entry).min();
         let projected_entry = projected_entry.unwrap_or(EntryNo::ZERO);
@@ -91,7 +91,10 @@ impl<E: Engine> Running<E> {
         // With nothing open, what the server holds beyond `received` is not for us.
         let idle = everything && progress.journaled >= progress.received;
         let done = if idle { server } else { projected };
-        let lag = self.report.arrivals.lag(done, now);
+        self.report.lag.projected(done);
+        let silence = now.saturating_sub(self.report.contact);
+        let silence = if silence > CONTACT_FRESH { silence } else { std::time::Duration::ZERO };
+        let lag = self.report.lag.age(now).unwrap_or_default().max(silence); // rule 39
         let backfill = self.backfill_status.lock().map(|status| status.clone()).unwrap_or_default();
         let reading = published.units.iter().any(|unit| !unit.complete) || published.units.is_empty();
         let identity = self.report.identity.clone();

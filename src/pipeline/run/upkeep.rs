@@ -313,7 +313,7 @@ impl<E: Engine> Running<E> {
             .parsed
             .iter()
             .zip(&looked.plans.plans)
-            .filter(|(parsed, _)| names.iter().any(|name| *name == parsed.name.value))
+            .filter(|(parsed, _)| names.contains(&parsed.name.value))
             .flat_map(|(_, plan)| plan.nodes.iter().map(|node| node.table))
             .filter_map(|table| facts.catalog.by_id(table))
             .flat_map(|table| table.row_oids().map(|oid| Unit { table: table.id, oid }))

@@ -1,0 +1,38 @@
+//! A new beginning after a gap: a slot that was lost, dropped or moved on by another, a server that was
+//! restored. The journal goes on; positions begin anew, and the next start reads every table again into new
+//! indices behind the same aliases. Until then the documents stay as they are.
+
+use std::sync::Arc;
+
+use super::Error;
+use crate::journal::entry::{Intent, Position};
+use crate::journal::files::Files;
+use crate::journal::{self, DataFolder, Journal};
+use crate::model::Lsn;
+use crate::pipeline::ingest::{Ingest, Options, Order};
+use crate::source::Source;
+
+/// Makes the slot anew (dropping one of its name that nobody uses) and journals it. Returns where the slot
+/// begins. The daemon must not run: the data folder's lock says so.
+pub async fn rebuild(
+    folder: &DataFolder,
+    files: Arc<dyn Files>,
+    options: journal::Options,
+    source: &Arc<dyn Source>,
+    slot: &str,
+    now_unix_s: u64,
+    waits: &(dyn Fn(String) + Sync),
+) -> Result<Lsn, Error> {
+    let (journal, recovered) = Journal::open(files, options, folder.journal_id(), now_unix_s)?;
+    let end = recovered.end_lsn.unwrap_or(Lsn::ZERO);
+    let mut ingest = Ingest::new(journal, Options::default(), end, recovered.facts);
+    let now = std::time::Duration::ZERO;
+    // Rule 3: the intent first, so that a slot left by an attempt that fails half-way is known as ours.
+    let intent = Intent { slot: slot.to_owned(), system_identifier: String::new() };
+    ingest.order(1, Order::Intent(intent))?;
+    ingest.sync(now)?;
+    let lsn = source.create_slot(true, waits).await?;
+    ingest.order(2, Order::Rebuild(Position { lsn }))?;
+    ingest.sync(now)?;
+    Ok(lsn)
+}
