@@ -36,7 +36,6 @@ struct Disk {
     /// Operations until the power goes.
     power: Option<u64>,
     fail_sync: bool,
-    operations: u64,
 }
 
 /// A change of names that the folder's sync makes durable.
@@ -151,7 +150,6 @@ impl Renamed {
 impl Disk {
     /// Every operation that changes something passes here.
     fn operate(&mut self) -> io::Result<()> {
-        self.operations += 1;
         match &mut self.power {
             Some(0) => Err(io::Error::other("the power is gone")),
             Some(left) => {
@@ -191,16 +189,11 @@ impl MemoryFiles {
         let mut disk = self.disk();
         let disk = &mut *disk;
         let renamed = std::mem::take(&mut disk.renamed);
-        let how = random.u8(..4);
+        let how = random.usize(..4);
         let kept = random.usize(..=renamed.len());
         for (at, renamed) in renamed.iter().enumerate() {
-            let keep = match how {
-                0 => false,
-                1 => true,
-                2 => at < kept,
-                _ => random.bool(),
-            };
-            if keep {
+            // Nothing, everything, a prefix, or any of them.
+            if [false, true, at < kept, random.bool()][how] {
                 renamed.apply(&mut disk.durable_names);
             }
         }
@@ -221,11 +214,6 @@ impl MemoryFiles {
     /// [`MemoryFiles::crash`].
     pub fn cut_power_after(&self, operations: u64) {
         self.disk().power = Some(operations);
-    }
-
-    /// Changing operations so far.
-    pub fn operations(&self) -> u64 {
-        self.disk().operations
     }
 
     /// The next sync of a file fails; from then on that file's syncs succeed and keep nothing.

@@ -222,7 +222,8 @@ impl Journal {
                 break;
             }
             let name = segment::name(oldest.first);
-            self.files.remove(&name).map_err(|source| failed("remove", &name, source))?;
+            let gone = self.files.remove(&name).map_err(|source| failed("remove", &name, source));
+            self.poison(gone)?;
             self.sealed.remove(0);
             removed += 1;
             // One by one: a power cut must not keep an older segment and lose a younger one.

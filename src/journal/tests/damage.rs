@@ -9,7 +9,7 @@ use super::*;
 fn filled() -> (MemoryFiles, Journal) {
     let files = MemoryFiles::new();
     let mut journal = opened(&files);
-    while journal.segments() < 3 || journal.end().0 % 3 != 0 {
+    while journal.segments() < 3 || !journal.end().0.is_multiple_of(3) {
         let text = format!("entry {} with some words behind it", journal.end().next());
         append(&mut journal, Kind::Command, &text);
         journal.sync().unwrap();

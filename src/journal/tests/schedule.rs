@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 
-const SCHEDULES: u64 = 400;
+const SCHEDULES: u64 = 250;
 const STEPS: usize = 70;
 
 struct World {
