@@ -131,6 +131,9 @@ struct Head {
     facts: Option<Bytes>,
     connected: Option<Bytes>,
     relations: HashMap<u32, Bytes>,
+    /// Relations whose messages are gathered and not appended yet: a segment that begins now must not
+    /// announce them in front of rows of the older layout.
+    announced: Vec<(u32, Bytes)>,
 }
 
 impl Ingest {
@@ -280,6 +283,7 @@ impl Ingest {
         {
             self.journal.truncate_after(open.first.previous())?;
         }
+        self.head.announced.clear();
         Ok(())
     }
 
@@ -327,8 +331,7 @@ impl Ingest {
         if let Some(oid) = payload.get(1..5) {
             let oid = u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]);
             // A copy: a slice would keep the whole block that it was read in alive.
-            self.head.relations.insert(oid, Bytes::copy_from_slice(payload));
-            self.set_head();
+            self.head.announced.push((oid, Bytes::copy_from_slice(payload)));
         }
         self.gather(payload)
     }
@@ -464,7 +467,12 @@ impl Ingest {
     }
 
     fn append_raw(&mut self, kind: Kind, payload: &[&[u8]]) -> Result<EntryNo, Error> {
-        Ok(self.journal.append(kind, payload)?)
+        let number = self.journal.append(kind, payload)?;
+        if !self.head.announced.is_empty() && matches!(kind, Kind::Transaction | Kind::TransactionPart) {
+            self.head.relations.extend(self.head.announced.drain(..));
+            self.set_head();
+        }
+        Ok(number)
     }
 
     fn set_head(&mut self) {
