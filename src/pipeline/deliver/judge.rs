@@ -134,6 +134,7 @@ impl Deliverer {
         let new = || Resting { until: now, backoff: Backoff::new(self.options.retry) };
         let rest = self.sink_rests.get_or_insert_with(new);
         rest.until = now + rest.backoff.failed(random);
+        judged.sink_failed = Some(reason.clone());
         judged.retries.push(reason);
     }
 

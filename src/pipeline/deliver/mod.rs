@@ -156,4 +156,6 @@ pub struct Judged {
     pub delivered: super::observer::Delivered,
     /// Reasons of what is tried again.
     pub retries: Vec<String>,
+    /// The whole request failed: why.
+    pub sink_failed: Option<String>,
 }

@@ -24,6 +24,16 @@ impl Clock {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64)
     }
 
+    /// How long ago a commit was, by its server's clock and ours; zero when the server's is ahead.
+    pub fn since_commit(&self, commit_time_us: i64) -> Duration {
+        /// Microseconds from 1970 to 2000, where PostgreSQL's time begins.
+        const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        let ago = now_us.saturating_sub(commit_time_us.saturating_add(POSTGRES_EPOCH_US));
+        Duration::from_micros(u64::try_from(ago).unwrap_or(0))
+    }
+
     /// A clock that goes on while the machine sleeps (rule 37): a gap between it and [`Clock::now`] is a pause
     /// that the process did not notice.
     pub fn boot_time(&self) -> Duration {

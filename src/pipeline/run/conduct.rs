@@ -68,7 +68,7 @@ impl<E: Engine> Running<E> {
             };
             self.observer.disconnected();
             self.observer.retried("source", &reason);
-            self.report.trouble = Some(format!("source: {reason}"));
+            self.report.trouble = Some(format!("source-unavailable: {reason}"));
             tracing::warn!(reason, attempt = backoff.attempts(), "not connected to the source; trying again");
             if !self.rest(backoff.failed(fastrand::u64(..)), &mut ticks).await? {
                 return Ok(());
@@ -128,8 +128,7 @@ impl<E: Engine> Running<E> {
         } else {
             Vec::new()
         };
-        let facts = self.facts_of(&looked, before.as_ref(), &anew);
-        let specs = self.indices(&facts, &looked);
+        let (facts, specs) = self.free_generations(&looked, before.as_ref(), &anew).await?;
         self.source.prepare_publication(&looked.catalog.tables).await?;
         if self.recovered.end_lsn.is_none() {
             self.first_slot().await?;
@@ -144,6 +143,39 @@ impl<E: Engine> Running<E> {
             self.start_deliver()?; // rule 37: this process holds the slot now
         }
         Ok((stream, specs))
+    }
+
+    /// Facts whose new generations have indices that are not there yet: one left by an earlier journal of
+    /// this data folder may hold documents that nobody knows of.
+    async fn free_generations(
+        &mut self,
+        looked: &Looked,
+        before: Option<&Facts>,
+        anew: &[String],
+    ) -> Result<(Facts, Vec<IndexSpec>), Error> {
+        loop {
+            let facts = self.facts_of(looked, before, anew);
+            let specs = self.indices(&facts, looked);
+            let mut taken = None;
+            for spec in &specs {
+                let known = before
+                    .is_some_and(|before| before.definitions.iter().any(|d| d.generation == spec.generation));
+                if !known && self.sink.look(spec).await?.is_some() {
+                    taken = taken.max(Some(spec.generation.0));
+                }
+            }
+            match taken {
+                None => return Ok((facts, specs)),
+                Some(taken) if taken == u16::MAX => {
+                    return Err(Error::Refused {
+                        code: "generations-exhausted",
+                        reason: "every generation number has an index".to_owned(),
+                        hint: "Delete old indices of this journal.".to_owned(),
+                    });
+                }
+                Some(taken) => self.report.generation_floor = taken,
+            }
+        }
     }
 
     /// Rule 3: an Intent before the slot is made, its position after, so that an orphan is recognised.
@@ -258,6 +290,8 @@ impl<E: Engine> Running<E> {
             observer: Arc::clone(&self.observer),
             clock: self.clock,
             full_request: self.options.deliver.bulk_documents.min(500),
+            trouble: self.sink_trouble.0.clone(),
+            commits: hashbrown::HashMap::new(),
         };
         self.deliver_thread = Some(thread("deliver", self.ended_sender.clone(), move || deliver.run())?);
         // Changes of the store and of what is durable wake the threads.

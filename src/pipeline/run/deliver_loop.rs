@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
+use tokio::sync::watch;
+
 use super::apply_loop::{self, Board, Published};
 use super::clock::Clock;
 use super::ingest_loop::TICK;
@@ -42,6 +45,10 @@ pub struct Deliver<E: Engine> {
     pub observer: Arc<dyn Observer>,
     pub clock: Clock,
     pub full_request: usize,
+    /// What keeps the sink from taking documents, while something does.
+    pub trouble: watch::Sender<Option<String>>,
+    /// Commit time of the view of each request on its way.
+    pub commits: HashMap<u64, i64>,
 }
 
 impl<E: Engine> Deliver<E> {
@@ -113,6 +120,9 @@ impl<E: Engine> Deliver<E> {
         }
         let Some(request) = taken.request else { return Ok(Sent::Nothing) };
         self.observer.assembled(request.documents.len() as u64, taken.bytes, began.elapsed());
+        if published.generations.iter().all(|state| state.stage == Stage::Live) {
+            self.commits.insert(request.number, reached.commit_time_us);
+        }
         let request = self.deliverer.sent(request);
         let (sink, answers) = (Arc::clone(&self.sink), self.answers.clone());
         self.runtime.spawn(async move {
@@ -135,6 +145,19 @@ impl<E: Engine> Deliver<E> {
         let (now, unix_s) = (self.clock.now(), self.clock.unix_s());
         let mut judged = self.deliverer.answered(number, answer, now, unix_s, fastrand::u64(..))?;
         judged.delivered.took = took;
+        let commit_time_us = self.commits.remove(&number);
+        if let Some(committed) = commit_time_us
+            && judged.delivered.indexed > 0
+        {
+            // Both clocks are wall clocks: a skew between them shows here and nowhere else (hazard 43).
+            self.observer.commit_to_acknowledged(self.clock.since_commit(committed));
+        }
+        self.trouble.send_if_modified(|trouble| {
+            let now = judged.sink_failed.clone();
+            let changed = *trouble != now;
+            *trouble = now;
+            changed
+        });
         self.observer.delivered(judged.delivered);
         for reason in &judged.retries {
             self.observer.retried("sink", reason);

@@ -97,7 +97,8 @@ impl<E: Engine> Running<E> {
         let mut next = before
             .and_then(|facts| facts.definitions.iter().map(|definition| definition.generation.0).max())
             .unwrap_or(0)
-            .max(self.highest_generation());
+            .max(self.highest_generation())
+            .max(self.report.generation_floor);
         let compiled = before.map(compiled_before).unwrap_or_default();
         let definitions = looked
             .parsed

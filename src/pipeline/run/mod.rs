@@ -223,6 +223,7 @@ struct Running<E: Engine> {
     recovered: Recovered,
     outside: Outside,
     report: report::Report,
+    sink_trouble: (watch::Sender<Option<String>>, watch::Receiver<Option<String>>),
 }
 
 /// Runs until told to stop, or until something ends it.
@@ -301,6 +302,7 @@ pub async fn run<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<(), Err
         recovered,
         outside,
         report: report::Report::default(),
+        sink_trouble: watch::channel(None),
     };
     let conducted = running.conduct().await;
     running.stop(conducted, ingest_thread, apply_thread).await

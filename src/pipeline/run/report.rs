@@ -30,6 +30,8 @@ pub(super) struct Report {
     pub checkpoint_bytes: u64,
     pub checkpoint_entry: EntryNo,
     pub forwarding: bool,
+    /// New generations have higher numbers than this.
+    pub generation_floor: u16,
     /// The last Facts entry that this process journaled.
     pub facts_entry: EntryNo,
     pub looked: Duration,
@@ -56,6 +58,7 @@ impl Default for Report {
             checkpoint_bytes: 0,
             checkpoint_entry: EntryNo::ZERO,
             forwarding: false,
+            generation_floor: 0,
             facts_entry: EntryNo::ZERO,
             looked: Duration::ZERO,
             looked_tick: Duration::ZERO,
@@ -106,9 +109,17 @@ impl<E: Engine> Running<E> {
                 ("connecting", _) => "disconnected".to_owned(),
                 (state, _) => state.to_owned(),
             },
-            trouble: self.report.trouble.clone().or_else(|| {
-                progress.full.then(|| "journal-full: no room for the journal; nothing is read".to_owned())
-            }),
+            trouble: self
+                .report
+                .trouble
+                .clone()
+                .or_else(|| {
+                    let trouble = self.sink_trouble.1.borrow().clone();
+                    trouble.map(|reason| format!("sink-unavailable: {reason}"))
+                })
+                .or_else(|| {
+                    progress.full.then(|| "journal-full: no room for the journal; nothing is read".to_owned())
+                }),
             epoch: self.epoch.unwrap_or_default(),
             journal_id: self.journal_id.clone(),
             watermarks: Watermarks {
