@@ -117,3 +117,29 @@ fn in_step(daemon: &Daemon, postgres: &Postgres, elasticsearch: &Elasticsearch) 
         Err(report) => panic!("{report}"),
     }
 }
+
+#[test]
+fn a_dropped_slot_is_a_refusal_and_rebuild_brings_everything_back_in_step() {
+    let postgres = Postgres::start_quick();
+    shop::create(&postgres, 100, 400);
+    let elasticsearch = Elasticsearch::shared();
+    let mut daemon = Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop());
+    in_step(&daemon, &postgres, &elasticsearch);
+    let (ended, _) = daemon.terminate();
+    assert!(ended.success());
+
+    // What happens without a slot is lost to the stream.
+    let session = postgres.session(shop::DATABASE);
+    session.must("SELECT pg_drop_replication_slot('projectord')");
+    session.must("DELETE FROM product_reviews WHERE id % 2 = 0");
+    session.must("UPDATE products SET name = name || ' (new)' WHERE id % 3 = 0");
+    daemon.spawn();
+    let refused = daemon.wait_end(CATCH_UP);
+    assert_eq!(refused.code(), Some(3), "{}", daemon.log());
+    assert!(daemon.log().contains("slot-missing"), "{}", daemon.log());
+
+    let rebuilt = daemon.run(&["rebuild", "--yes"]);
+    assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+    daemon.start_again();
+    in_step(&daemon, &postgres, &elasticsearch);
+}
