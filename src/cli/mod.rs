@@ -1,9 +1,10 @@
 //! The command line: one file per command. Each reads the configuration, does one thing, and ends with an
 //! exit code that means the same everywhere (docs/errors.md).
 //!
-//! The only place, with `main`, that names concrete backends. [`seam`] is where commands reach rooms whose
-//! functions are joined there.
+//! The only place, with `main`, that names concrete backends ([`parts`]). Commands that change something
+//! ask the daemon; without one, [`alone`] does what can be done.
 
+mod alone;
 mod backfill;
 mod check;
 mod completions;
@@ -13,7 +14,6 @@ mod parts;
 mod quarantine;
 mod replay;
 mod run;
-mod seam;
 mod setup_sql;
 mod status;
 mod trust;

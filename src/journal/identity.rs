@@ -13,7 +13,8 @@ use crate::model::Epoch;
 
 /// Format of the whole data folder.
 pub const FORMAT: u32 = 1;
-const FILE: &str = "identity.json";
+/// What makes a folder a data folder: it is there once a journal was begun.
+pub const FILE: &str = "identity.json";
 const LOCK: &str = "lock";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

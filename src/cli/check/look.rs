@@ -101,7 +101,7 @@ struct Journal {
 fn journal(config: &Config, findings: &mut Vec<Finding>) -> Journal {
     // As `run` would choose one: of 32 digits. The real id gives the indices other names.
     let mut journal = Journal { id: "0".repeat(32), facts: None, recorded: None, end_lsn: None };
-    if !config.data.join("identity.json").exists() {
+    if !config.data.join(identity::FILE).exists() {
         return journal;
     }
     let looked = identity::look(&config.data)
