@@ -11,6 +11,7 @@ mod completions;
 mod daemon;
 mod journal;
 mod parts;
+mod progress_bar;
 mod quarantine;
 mod replay;
 mod run;
