@@ -72,7 +72,9 @@ fn check_tells_everything_that_is_wrong_at_once() {
     let postgres = Postgres::start(&Options { fsync: false, settings, ..Options::default() });
     postgres.create_database("shop");
     let session = postgres.session("shop");
-    session.must("CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE TABLE nokey (id int, order_id int)");
+    session.must(
+        "CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE TABLE nokey (id int, order_id int)",
+    );
     let projection = "projection: orders\nroot: orders\nindex: orders\nfields:\n  id:\n  titel: note\n  nots:\n    \
                       many: nokey\n    via: order_id\n    fields: [id]\n  nothing: missing_column\n";
     let folder = folder(postgres.port(), "postgres", projection);
@@ -101,15 +103,19 @@ fn check_tells_a_wrong_password_once_and_never_shows_it() {
     let postgres = Postgres::start_quick();
     postgres.create_database("shop");
     let session = postgres.session("shop");
-    session.must("CREATE TABLE orders (id int PRIMARY KEY); CREATE ROLE app LOGIN REPLICATION PASSWORD 'another'");
+    session.must(
+        "CREATE TABLE orders (id int PRIMARY KEY); CREATE ROLE app LOGIN REPLICATION PASSWORD 'another'",
+    );
     let hba = postgres.data_folder().join("pg_hba.conf");
     let before = fs::read_to_string(&hba).unwrap();
     fs::write(&hba, format!("host all app 127.0.0.1/32 scram-sha-256\n{before}")).unwrap();
     session.must("SELECT pg_reload_conf()");
     let refused = postgres.url("shop").replace("user=postgres", "user=app");
-    support::wait_for("the server wants a password", CATCH_UP, || match support::session::Session::connect(&refused) {
-        Ok(_) => Err("not yet".to_owned()),
-        Err(_) => Ok(()),
+    support::wait_for("the server wants a password", CATCH_UP, || {
+        match support::session::Session::connect(&refused) {
+            Ok(_) => Err("not yet".to_owned()),
+            Err(_) => Ok(()),
+        }
     });
     let projection = "projection: orders\nroot: orders\nindex: orders\nfields: [id]\n";
     let folder = folder(postgres.port(), "app", projection);

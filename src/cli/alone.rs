@@ -67,8 +67,7 @@ impl Alone {
         // Rules 6 and 8, should a segment begin behind our entries. Relations need not be repeated: before
         // the next row there is a new connection.
         let head = |kind, payload: &Option<Bytes>| payload.clone().map(|payload| (kind, payload));
-        let in_force =
-            [head(Kind::Facts, &recovered.facts), head(Kind::Connected, &recovered.connected)];
+        let in_force = [head(Kind::Facts, &recovered.facts), head(Kind::Connected, &recovered.connected)];
         journal.set_head(in_force.into_iter().flatten().collect());
         Ok(Alone { folder, journal, recovered })
     }
@@ -205,7 +204,9 @@ impl Store {
         let chosen: Vec<&Refused> = match which {
             Which::All => all.iter().collect(),
             Which::Named(handles) => {
-                if let Some(missing) = handles.iter().find(|wanted| !all.iter().any(|one| handle(one) == **wanted)) {
+                if let Some(missing) =
+                    handles.iter().find(|wanted| !all.iter().any(|one| handle(one) == **wanted))
+                {
                     let reason = format!("{missing} is not in quarantine");
                     return Ok(Told::Failed { code: "quarantine-unknown", reason });
                 }
@@ -219,14 +220,17 @@ impl Store {
                 for (generation, key, _) in chosen {
                     keys.entry(*generation).or_default().push(to_hex(key));
                 }
-                let commands: Vec<Command> =
-                    keys.into_iter().map(|(generation, keys)| Command::Documents { generation, keys }).collect();
+                let commands: Vec<Command> = keys
+                    .into_iter()
+                    .map(|(generation, keys)| Command::Documents { generation, keys })
+                    .collect();
                 let entry = alone.append(&commands)?;
                 let what = format!("{count} documents are tried again by the next `projectord run`");
                 Ok(Told::Done { what, entry })
             }
             QuarantineAction::Drop | QuarantineAction::List => {
-                let chosen = chosen.into_iter().map(|(generation, key, _)| (*generation, key.clone())).collect();
+                let chosen =
+                    chosen.into_iter().map(|(generation, key, _)| (*generation, key.clone())).collect();
                 Applier::load(Arc::clone(&self.engine), &self.journal_id)
                     .and_then(|mut applier| applier.step(&[], &[], &[Order::DropQuarantined(chosen)]))
                     .map_err(|error| daemon::failure(error.into()))?;

@@ -81,7 +81,9 @@ fn failed(error: journal::Error) -> Failure {
 /// Not an error: beside a daemon it is the entry that is being written.
 fn torn_line(torn: &Torn) -> String {
     let Torn { file, offset, bytes, reason } = torn;
-    format!("note: {file} ends in {bytes} bytes (from {offset} on) that are no whole entry: {reason}; the next start cuts them off, or a daemon is writing them now")
+    format!(
+        "note: {file} ends in {bytes} bytes (from {offset} on) that are no whole entry: {reason}; the next start cuts them off, or a daemon is writing them now"
+    )
 }
 
 /// Standard output, which whoever reads it may close at any time: `journal show | head`.
@@ -95,7 +97,10 @@ impl Out {
         Out { to: BufWriter::new(std::io::stdout()), closed: false }
     }
 
-    fn text(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> std::io::Result<()>) -> Result<(), Failure> {
+    fn text(
+        &mut self,
+        write: impl FnOnce(&mut BufWriter<Stdout>) -> std::io::Result<()>,
+    ) -> Result<(), Failure> {
         if self.closed {
             return Ok(());
         }

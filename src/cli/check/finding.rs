@@ -173,7 +173,10 @@ mod tests {
         }
         let failure = Failure::new(Exit::Refused, "journal-damaged: 1.journal: torn\n    Restore it.");
         let found = Finding::of_failure("data", failure);
-        assert_eq!((&*found.code, &*found.message, &*found.hint), ("journal-damaged", "1.journal: torn", "Restore it."));
+        assert_eq!(
+            (&*found.code, &*found.message, &*found.hint),
+            ("journal-damaged", "1.journal: torn", "Restore it.")
+        );
         assert!(finding(Verdict::Refused).line().contains("[slot-lost]\n         projectord backfill"));
     }
 }

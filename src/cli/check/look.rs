@@ -66,27 +66,28 @@ pub async fn servers(config: &Config, files: Files, findings: &mut Vec<Finding>)
     let journal = journal(config, findings);
     let known = journal.facts.as_ref().map(|facts| facts.catalog.clone()).unwrap_or_default();
     let source: Arc<dyn Source> = parts::source(config, None);
-    let mut asked = Vec::new();
+    let mut catalog_error = None;
     let (catalog, indices) = match run::find(&source, &files.parsed, &known).await {
         Ok((catalog, missing)) => compile(files, catalog, missing, &journal, findings),
         Err(error) => {
-            asked.push(Finding::of_source(error));
+            catalog_error = Some(Finding::of_source(error));
             (Catalog::default(), Vec::new())
         }
     };
-    gate(config, &catalog, &journal, &mut asked).await;
-    // One server that does not answer is one finding, however many connections it spoils.
-    for finding in asked {
-        if !findings.iter().any(|known| known.room == finding.room && same(known, &finding)) {
-            findings.push(finding);
-        }
+    gate(config, &catalog, &journal, findings).await;
+    if let Some(error) = catalog_error
+        && !findings.iter().any(|known| says_all_of(known, &error))
+    {
+        findings.push(error);
     }
     sink(config, &indices, findings).await;
 }
 
-fn same(one: &Finding, other: &Finding) -> bool {
-    let cause = |finding: &Finding| finding.message.split_once(": ").map(|(_, cause)| cause.to_owned());
-    one.verdict == other.verdict && one.code == other.code && cause(one) == cause(other)
+/// One server that does not answer, or one wrong password, is one finding, however many connections it spoils.
+fn says_all_of(known: &Finding, other: &Finding) -> bool {
+    let cause = other.message.split_once(": ").map_or(&*other.message, |(_, cause)| cause);
+    (known.room, known.verdict, &known.code) == (other.room, other.verdict, &other.code)
+        && known.message.ends_with(cause)
 }
 
 /// What `run` would go on from.

@@ -172,8 +172,7 @@ pub fn copied(rows: &[u8], columns: &[&str]) -> Value {
         match rows.next_row() {
             Ok(Some(row)) => {
                 let cells = columns.iter().zip(row.cells());
-                let cells: Map<_, _> =
-                    cells.map(|(name, cell)| ((*name).to_owned(), value(cell))).collect();
+                let cells: Map<_, _> = cells.map(|(name, cell)| ((*name).to_owned(), value(cell))).collect();
                 all.push(Value::Object(cells));
             }
             Ok(None) => return Value::Array(all),

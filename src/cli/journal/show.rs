@@ -13,9 +13,9 @@ use super::messages::{self, Values};
 use super::{Out, failed};
 use crate::config::Config;
 use crate::error::Failure;
-use crate::journal::{Error, Kind};
 use crate::journal::entry::{self, Backfill, Command, Commit, Facts, Intent, Position, Record};
 use crate::journal::peek::{self, Look, Next};
+use crate::journal::{Error, Kind};
 use crate::model::{EntryNo, Relation};
 use crate::pipeline::apply::split_chunk;
 use crate::source::Identity;
@@ -154,7 +154,8 @@ fn said(record: &Record, values: Values) -> Vec<(String, Value)> {
             ]
         }),
         Kind::Facts => json_of(payload, |facts: Facts| {
-            let tables: Vec<String> = facts.catalog.tables.iter().map(|table| table.qualified_name()).collect();
+            let tables: Vec<String> =
+                facts.catalog.tables.iter().map(|table| table.qualified_name()).collect();
             let definitions = facts.definitions.iter();
             let indices: Vec<String> =
                 definitions.map(|known| format!("{}={}", known.name, known.index)).collect();
