@@ -253,3 +253,41 @@ fn the_journal_is_shown_and_replay_waits_for_the_next_run() {
     assert_eq!(products_after[1..], products[1..], "nobody asked for the other products");
     shop::compare(&session, &elasticsearch).unwrap_or_else(|report| panic!("{report}"));
 }
+
+#[test]
+fn quarantine_is_listed_retried_and_dropped_without_a_daemon() {
+    let postgres = Postgres::start_quick();
+    postgres.create_database("notes");
+    let session = postgres.session("notes");
+    session
+        .must("CREATE TABLE notes (id text PRIMARY KEY); INSERT INTO notes SELECT generate_series(1, 200)");
+    // Elasticsearch takes ids of 512 bytes.
+    session.must("INSERT INTO notes VALUES (repeat('x', 600))");
+    let elasticsearch = Elasticsearch::shared();
+    let folder = support::private_folder("projection");
+    let file = folder.path().join("notes.yaml");
+    fs::write(&file, "projection: notes\nroot: notes\nindex: notes\nfields: [id]\n").unwrap();
+    let options =
+        daemon::Options { database: "notes".to_owned(), projections: vec![file], ..daemon::Options::shop() };
+    let mut daemon = Daemon::start(&postgres, &elasticsearch, &options);
+    daemon.wait_projected(&postgres, CATCH_UP);
+    ends(&daemon.run(&["quarantine", "list"]), 4);
+    daemon.terminate();
+
+    let list = ends(&daemon.run(&["quarantine", "list", "--json"]), 4);
+    assert!(list.contains("id_too_long") && list.contains("\"notes/xxx"), "{list}");
+    let retried = ends(&daemon.run(&["quarantine", "retry", "--all"]), 0);
+    assert!(retried.contains("1 documents are tried again"), "{retried}");
+    daemon.start_again();
+    daemon.wait_projected(&postgres, CATCH_UP);
+    daemon.terminate();
+    ends(&daemon.run(&["quarantine", "list"]), 4);
+    let handle = format!("notes/{}", "x".repeat(600));
+    ends(&daemon.run(&["quarantine", "drop", &handle]), 0);
+    ends(&daemon.run(&["quarantine", "list"]), 0);
+    // The store is as good as before.
+    session.must("INSERT INTO notes VALUES ('another')");
+    daemon.start_again();
+    daemon.wait_projected(&postgres, CATCH_UP);
+    assert_eq!(versions(&elasticsearch, "notes").len(), 201);
+}
