@@ -119,4 +119,61 @@ mod tests {
             assert!(text.contains(&format!("\n| {} |", exit.code())), "{exit:?}");
         }
     }
+
+    /// What stands in front of a code in the source text.
+    const MARKS: [&str; 4] = ["code: \"", "refused(\"", "#[error(\"", ": &str = \""];
+
+    /// Codes in a source file: words after one of [`MARKS`]. Without a hyphen only where nothing else can
+    /// be meant.
+    fn codes(source: &str) -> impl Iterator<Item = &str> {
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        MARKS.iter().flat_map(move |mark| {
+            source.split(mark).skip(1).filter_map(|rest| {
+                let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-')?;
+                let (code, rest) = rest.split_at(end);
+                let whole = match *mark {
+                    "#[error(\"" => rest.starts_with(": "),
+                    _ => rest.starts_with('"'),
+                };
+                let plain = matches!(*mark, "code: \"" | "refused(\"");
+                (whole && (code.contains('-') || plain && !code.is_empty())).then_some(code)
+            })
+        })
+    }
+
+    #[test]
+    fn documentation_lists_every_code() {
+        let documentation = include_str!("../docs/errors.md");
+        // Values of constants that are written like codes.
+        const NO_CODES: [&str; 0] = [];
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut found = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !name.contains("test") {
+                    // Calls are often broken behind the parenthesis.
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("( \"", "(\"");
+                    for code in codes(&text).filter(|code| !NO_CODES.contains(code)) {
+                        found += 1;
+                        assert!(documentation.contains(&format!("`{code}`")), "{code} of {}", path.display());
+                    }
+                }
+            }
+        }
+        assert!(found > 100, "only {found} codes were found: are they written in another way now?");
+    }
+
+    #[test]
+    fn codes_are_found_in_source_text() {
+        let source = r#"Refused { code: "slot-lost", x } refused("thread", y) #[error("data-locked: z")]
+            const A: &str = "sink-gone"; const B: &str = "plain"; #[error("store: {x}")] #[cfg(test)] code: "no""#;
+        let mut all: Vec<_> = codes(source).collect();
+        all.sort_unstable();
+        assert_eq!(all, ["data-locked", "sink-gone", "slot-lost", "thread"]);
+    }
 }

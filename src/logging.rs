@@ -1,7 +1,7 @@
 //! What goes to stderr: text on a terminal, JSON lines otherwise. Never a secret, never a row's value; that is
 //! the duty of whoever writes an event.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Stderr, Write};
 
 use tracing_subscriber::EnvFilter;
 
@@ -24,8 +24,26 @@ pub fn start(options: &log::Log, command_line: Option<&str>) -> Result<(), Failu
     let started = match options.format {
         Format::Json => builder.json().flatten_event(true).try_init(),
         Format::Auto if !std::io::stderr().is_terminal() => builder.json().flatten_event(true).try_init(),
-        Format::Auto => builder.try_init(),
-        Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Format::Auto => builder.with_writer(|| AboveBar(io::stderr())).try_init(),
+        Format::Text if std::io::stderr().is_terminal() => {
+            builder.with_writer(|| AboveBar(io::stderr())).try_init()
+        }
+        Format::Text => builder.with_ansi(false).try_init(),
     };
     started.map_err(|error| Failure::new(Exit::Failed, format!("start logging: {error}")))
+}
+
+/// A terminal's last line may be a progress bar: what is logged takes its place, and the bar draws itself
+/// again below.
+struct AboveBar(Stderr);
+
+impl Write for AboveBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(&[b"\r\x1b[2K", bytes].concat())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

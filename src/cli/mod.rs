@@ -1,20 +1,21 @@
 //! The command line: one file per command. Each reads the configuration, does one thing, and ends with an
 //! exit code that means the same everywhere (docs/errors.md).
 //!
-//! The only place, with `main`, that names concrete backends. [`seam`] is where commands reach rooms whose
-//! functions are joined there.
+//! The only place, with `main`, that names concrete backends ([`parts`]). Commands that change something
+//! ask the daemon; without one, [`alone`] does what can be done.
 
+mod alone;
 mod backfill;
 mod check;
 mod completions;
 mod daemon;
 mod journal;
 mod parts;
+mod progress_bar;
 mod quarantine;
 mod rebuild;
 mod replay;
 mod run;
-mod seam;
 mod setup_sql;
 mod status;
 mod trust;

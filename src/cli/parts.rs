@@ -19,11 +19,12 @@ const PART_BYTES_MAX: u64 = 32 << 20;
 
 /// Reads the projection files.
 pub fn projections(config: &Config) -> Result<Vec<ProjectionFile>, Failure> {
-    let mut files = Vec::new();
-    for path in &config.projections {
-        files.push(ProjectionFile { path: path.display().to_string(), text: read(path)? });
-    }
-    Ok(files)
+    config.projections.iter().map(|path| projection(path)).collect()
+}
+
+/// Reads one of them.
+pub fn projection(path: &Path) -> Result<ProjectionFile, Failure> {
+    Ok(ProjectionFile { path: path.display().to_string(), text: read(path)? })
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_NO_BORDERS;
 
-use super::seam;
+use super::alone;
 use crate::config::Config;
 use crate::control::{Answer, IDS_MAX, QuarantineAction, Quarantined, Request, Which};
 use crate::error::{Exit, Failure};
@@ -54,7 +54,7 @@ pub fn run(config: &Config, args: &Args) -> Result<Exit, Failure> {
     let answer = super::wait(async {
         match super::ask_daemon(config, &request).await? {
             Some(answer) => Ok(answer),
-            None => seam::alone(config, &request).await,
+            None => alone::handle(config, &request),
         }
     })?;
     if as_json {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::seam;
+use super::alone;
 use crate::config::Config;
 use crate::control::{Answer, IDS_MAX, Request, Target};
 use crate::error::{Exit, Failure};
@@ -34,7 +34,7 @@ pub fn run(config: &Config, args: &Args) -> Result<Exit, Failure> {
     let request = Request::Replay { target: target(args)? };
     super::wait(async {
         let Some(answer) = super::ask_daemon(config, &request).await? else {
-            return super::print_accepted(seam::alone(config, &request).await?);
+            return super::print_accepted(alone::handle(config, &request)?);
         };
         let entry = match &answer {
             Answer::Accepted { entry, .. } => *entry,

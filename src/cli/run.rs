@@ -67,6 +67,9 @@ async fn daemon(config: &Config, args: &Args) -> Result<Exit, Failure> {
         let stop = walls_stop.clone();
         tokio::spawn(async move { http::serve(listener, &options, watch, metrics, stop).await });
     }
+    if super::progress_bar::wanted(config) {
+        tokio::spawn(super::progress_bar::show(daemon.watch.clone(), stop.clone()));
+    }
     notify(&[NotifyState::Ready]);
     tokio::spawn(feed_watchdog(daemon.watch, walls_stop));
 

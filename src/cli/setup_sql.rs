@@ -1,13 +1,20 @@
 //! `setup-sql`: the script that a DBA runs once.
 
-use super::seam;
+use super::{daemon, parts};
 use crate::config::Config;
 use crate::error::{Exit, Failure};
+use crate::pipeline::run;
+use crate::projection::compile::tables_named;
+use crate::source::postgres::setup_sql::script;
+
+/// Where a table is when its name says nothing else. No server is asked, so a table that lies elsewhere must
+/// be written `schema.table` in the projection.
+const SCHEMA: &str = "public";
 
 /// Print the SQL script that prepares the write database; nothing is run
 ///
 /// Roles, rights and the publication for exactly the tables that the projections use. Read it, then let a DBA
-/// run it. The daemon itself needs no owner's rights.
+/// run it. Tables without a schema are taken to be in public. The daemon itself needs no owner's rights.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  projectord setup-sql > setup.sql\n  projectord setup-sql | psql -v ON_ERROR_STOP=1 shop"
@@ -16,6 +23,13 @@ pub struct Args {}
 
 pub fn run(config: &Config, _args: &Args) -> Result<Exit, Failure> {
     super::warn(config);
-    print!("{}", seam::setup_sql(config)?);
+    let parsed = run::parse(&parts::projections(config)?).map_err(daemon::failure)?;
+    let mut tables: Vec<(String, String)> = tables_named(&parsed)
+        .into_iter()
+        .map(|table| (table.schema.unwrap_or_else(|| SCHEMA.to_owned()), table.name))
+        .collect();
+    tables.sort();
+    tables.dedup();
+    print!("{}", script(&config.source, &tables));
     Ok(Exit::Done)
 }

@@ -16,7 +16,8 @@ use crate::model::Epoch;
 pub const FORMAT: u32 = 1;
 /// Digits of a journal's id, which the segments have room for.
 const JOURNAL_ID_DIGITS: usize = 32;
-const FILE: &str = "identity.json";
+/// What makes a folder a data folder: it is there once a journal was begun.
+pub const FILE: &str = "identity.json";
 const LOCK: &str = "lock";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,13 +4,15 @@
 //! other end once the store has made durable what it says.
 //!
 //! Reading order: [`entry`] (what entries say), [`segment`] (their bytes), [`writer`], [`read`], [`recover`];
-//! [`files`] is the storage that is handed in, [`identity`] the data folder and its lock.
+//! [`files`] is the storage that is handed in, [`identity`] the data folder and its lock, [`peek`] a look from
+//! outside.
 
 pub mod entry;
 pub mod error;
 pub mod files;
 pub mod identity;
 pub mod memory;
+pub mod peek;
 pub mod read;
 pub mod recover;
 pub mod segment;

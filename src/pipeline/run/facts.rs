@@ -41,14 +41,13 @@ pub fn parse(files: &[ProjectionFile]) -> Result<Vec<Parsed>, Error> {
     if mistakes.is_empty() { Ok(parsed) } else { Err(Error::Projections(mistakes)) }
 }
 
-/// Looks the tables up and compiles.
-pub async fn look(
+/// Looks up the tables that these definitions name; the second part is what was not found.
+pub async fn find(
     source: &Arc<dyn Source>,
-    files: &[ProjectionFile],
+    parsed: &[Parsed],
     known: &Catalog,
-) -> Result<Looked, Error> {
-    let parsed = parse(files)?;
-    let names: Vec<String> = tables_named(&parsed)
+) -> Result<(Catalog, Vec<Diagnostic>), source::Error> {
+    let names: Vec<String> = tables_named(parsed)
         .into_iter()
         .map(|table| match table.schema {
             Some(schema) => format!("{schema}.{}", table.name),
@@ -56,32 +55,109 @@ pub async fn look(
         })
         .collect();
     let found = source.find(&names, known).await?;
-    let mut mistakes: Vec<Diagnostic> = found
-        .missing
+    let missing = found.missing.iter().map(|(name, instead)| Diagnostic {
+        file: "projections".to_owned(),
+        line: 0,
+        column: 0,
+        code: "unknown-table",
+        message: format!("there is no table {name}"),
+        hint: match instead.as_slice() {
+            [] => "Check the name, and that the reading role may see the table.".to_owned(),
+            instead => format!("Did you mean {}?", instead.join(" or ")),
+        },
+    });
+    Ok((found.catalog, missing.collect()))
+}
+
+/// Compiles what [`find`] has found; every mistake of all files at once.
+pub fn compile_found(
+    parsed: &[Parsed],
+    catalog: &Catalog,
+    missing: Vec<Diagnostic>,
+) -> Result<PlanSet, Vec<Diagnostic>> {
+    compile(parsed, catalog).map_err(|found| {
+        // Compile says the same of a missing table, but with its place.
+        let placed = found.iter().any(|mistake| mistake.code == "unknown-table");
+        let missing = if placed { Vec::new() } else { missing };
+        missing.into_iter().chain(found).collect()
+    })
+}
+
+/// Looks the tables up and compiles.
+pub async fn look(
+    source: &Arc<dyn Source>,
+    files: &[ProjectionFile],
+    known: &Catalog,
+) -> Result<Looked, Error> {
+    let parsed = parse(files)?;
+    let (catalog, missing) = find(source, &parsed, known).await?;
+    let plans = compile_found(&parsed, &catalog, missing).map_err(Error::Projections)?;
+    Ok(Looked { parsed, catalog, plans })
+}
+
+/// The facts as they should be: generations are kept where the definition is the same, unless `anew` names
+/// the projection; new ones are numbered on behind `highest`. `files` stand in the order of
+/// [`Looked::parsed`].
+pub fn facts_of(
+    looked: &Looked,
+    files: &[ProjectionFile],
+    before: Option<&Facts>,
+    anew: &[String],
+    highest: u16,
+    journal_id: &str,
+) -> Facts {
+    let journaled = before.and_then(|facts| facts.definitions.iter().map(|known| known.generation.0).max());
+    let mut next = journaled.unwrap_or(0).max(highest);
+    let compiled = before.map(compiled_before).unwrap_or_default();
+    let definitions = looked
+        .parsed
         .iter()
-        .map(|(name, instead)| Diagnostic {
-            file: "projections".to_owned(),
-            line: 0,
-            column: 0,
-            code: "unknown-table",
-            message: format!("there is no table {name}"),
-            hint: match instead.as_slice() {
-                [] => "Check the name, and that the reading role may see the table.".to_owned(),
-                instead => format!("Did you mean {}?", instead.join(" or ")),
-            },
+        .zip(&looked.plans.plans)
+        .zip(files)
+        .map(|((parsed, plan), file)| {
+            // The same definition over the same facts, assembled the same way: the same documents.
+            let kept = compiled.iter().find(|(known, fingerprint)| {
+                known.name == parsed.name.value
+                    && !anew.contains(&known.name)
+                    && *fingerprint == plan.fingerprint()
+            });
+            let kept = kept.map(|(known, _)| *known);
+            match kept {
+                Some(kept) => Definition { source: file.text.clone(), ..kept.clone() },
+                None => {
+                    next += 1;
+                    let short = journal_id.get(..6).unwrap_or(journal_id);
+                    Definition {
+                        name: parsed.name.value.clone(),
+                        source: file.text.clone(),
+                        generation: Generation(next),
+                        index: format!("{}-{short}-{next}", parsed.index.value),
+                    }
+                }
+            }
         })
         .collect();
-    match compile(&parsed, &found.catalog) {
-        Ok(plans) => Ok(Looked { parsed, catalog: found.catalog, plans }),
-        Err(found) => {
-            // Compile says the same of a missing table, but with its place.
-            if found.iter().any(|mistake| mistake.code == "unknown-table") {
-                mistakes.clear();
-            }
-            mistakes.extend(found);
-            Err(Error::Projections(mistakes))
-        }
-    }
+    Facts { catalog: looked.catalog.clone(), definitions, assembler: crate::projection::ASSEMBLER }
+}
+
+/// The indices that these facts feed.
+pub fn indices_of(facts: &Facts, looked: &Looked, journal_id: &str) -> Vec<IndexSpec> {
+    facts
+        .definitions
+        .iter()
+        .zip(&looked.parsed)
+        .zip(&looked.plans.plans)
+        .map(|((definition, parsed), plan)| IndexSpec {
+            projection: definition.name.clone(),
+            generation: definition.generation,
+            index: definition.index.clone(),
+            alias: parsed.index.value.clone(),
+            mappings: plan.mapping().clone(),
+            settings: plan.settings().clone(),
+            journal_id: journal_id.to_owned(),
+            definition: format!("{:016x}", plan.fingerprint()),
+        })
+        .collect()
 }
 
 impl<E: Engine> Running<E> {
@@ -91,44 +167,9 @@ impl<E: Engine> Running<E> {
         serde_json::from_slice(payload).ok()
     }
 
-    /// The facts as they should be: generations are kept where the definition is the same, unless `anew`
-    /// names the projection.
     pub(super) fn facts_of(&self, looked: &Looked, before: Option<&Facts>, anew: &[String]) -> Facts {
-        let mut next = before
-            .and_then(|facts| facts.definitions.iter().map(|definition| definition.generation.0).max())
-            .unwrap_or(0)
-            .max(self.highest_generation())
-            .max(self.report.generation_floor);
-        let compiled = before.map(compiled_before).unwrap_or_default();
-        let definitions = looked
-            .parsed
-            .iter()
-            .zip(&looked.plans.plans)
-            .zip(&self.projections)
-            .map(|((parsed, plan), file)| {
-                // The same definition over the same facts, assembled the same way: the same documents.
-                let kept = compiled.iter().find(|(known, fingerprint)| {
-                    known.name == parsed.name.value
-                        && !anew.contains(&known.name)
-                        && *fingerprint == plan.fingerprint()
-                });
-                let kept = kept.map(|(known, _)| *known);
-                match kept {
-                    Some(kept) => Definition { source: file.text.clone(), ..kept.clone() },
-                    None => {
-                        next += 1;
-                        let short = self.journal_id.get(..6).unwrap_or(&self.journal_id);
-                        Definition {
-                            name: parsed.name.value.clone(),
-                            source: file.text.clone(),
-                            generation: Generation(next),
-                            index: format!("{}-{short}-{next}", parsed.index.value),
-                        }
-                    }
-                }
-            })
-            .collect();
-        Facts { catalog: looked.catalog.clone(), definitions, assembler: crate::projection::ASSEMBLER }
+        let taken = self.highest_generation().max(self.report.generation_floor);
+        facts_of(looked, &self.projections, before, anew, taken, &self.journal_id)
     }
 
     fn highest_generation(&self) -> u16 {
@@ -136,24 +177,8 @@ impl<E: Engine> Running<E> {
         published.generations.iter().map(|state| state.generation.0).max().unwrap_or(0)
     }
 
-    /// The indices that these facts feed.
     pub(super) fn indices(&self, facts: &Facts, looked: &Looked) -> Vec<IndexSpec> {
-        facts
-            .definitions
-            .iter()
-            .zip(&looked.parsed)
-            .zip(&looked.plans.plans)
-            .map(|((definition, parsed), plan)| IndexSpec {
-                projection: definition.name.clone(),
-                generation: definition.generation,
-                index: definition.index.clone(),
-                alias: parsed.index.value.clone(),
-                mappings: plan.mapping().clone(),
-                settings: plan.settings().clone(),
-                journal_id: self.journal_id.clone(),
-                definition: format!("{:016x}", plan.fingerprint()),
-            })
-            .collect()
+        indices_of(facts, looked, &self.journal_id)
     }
 
     /// Appends facts to the journal.

@@ -38,7 +38,7 @@ use crate::task::backfill;
 
 pub use rebuild::rebuild;
 
-pub use facts::{Looked, ProjectionFile, look, parse};
+pub use facts::{Looked, ProjectionFile, compile_found, facts_of, find, indices_of, look, parse};
 
 /// Groups of events on their way to ingest.
 const INPUTS: usize = 64;
