@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio_postgres::NoTls;
 
@@ -30,6 +30,8 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
     let orders = arguments.number("orders")?;
     let options = arguments.postgres()?;
     let url = arguments.text("url")?.to_owned();
+    // No run writes what an earlier one has written: it would be there at once.
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() % 100_000;
     let arrived = Arc::new(Mutex::new(Vec::new()));
     let began = Instant::now() + Duration::from_millis(200);
     let mut writers = Vec::new();
@@ -49,7 +51,7 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
                     let due = began + Duration::from_secs_f64(number as f64 / rate as f64);
                     tokio::time::sleep_until(due.into()).await;
                     let id = 1 + number * 7919 % orders;
-                    let fee = format!("{}.25", 1_000 + number);
+                    let fee = format!("{}.25", run * 100_000 + number);
                     client.execute(&update, &[&fee, &(id as i64)]).await?;
                     let committed = Instant::now();
                     late = late.max(committed.saturating_duration_since(due));

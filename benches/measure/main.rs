@@ -9,6 +9,7 @@ mod http;
 mod journal;
 mod latency;
 mod rows;
+mod until;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -72,6 +73,7 @@ fn main() -> Outcome<()> {
         "fold" => fold::run(&arguments),
         "bulk" => bulk::run(&arguments),
         "latency" => latency::run(&arguments),
+        "until" => until::run(&arguments),
         _ => {
             eprintln!("this is run by scripts/bench");
             Ok(())
