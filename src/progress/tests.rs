@@ -155,6 +155,20 @@ fn an_idle_position_from_before_a_commit_is_left_to_that_commit() {
 }
 
 #[test]
+fn an_idle_position_is_dropped_by_a_message_and_by_a_new_connection() {
+    for forgets in [Message(400), Connected] {
+        let mut lines = vec![
+            (Keepalive(200, false, Clear), journal(200)),
+            (Disk(200), confirm(200)),
+            (Keepalive(300, false, Clear), NOTHING),
+            (forgets, NOTHING),
+        ];
+        lines.extend([(Tick(Clear), NOTHING); 6]);
+        check(&lines);
+    }
+}
+
+#[test]
 fn the_connection_is_closed_when_the_journal_owes_and_stands_still_for_ten_seconds() {
     let mut lines = vec![(Message(200), NOTHING)];
     lines.extend([(Tick(Owed), NOTHING); 10]);
