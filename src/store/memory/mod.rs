@@ -1,7 +1,7 @@
 //! The engine without a disk: for tests, and for the simulation, which needs a store that can die in
 //! every way a real one can.
 //!
-//! Every commit is kept as a free copy ([`tree`]), the last few of them for longer, so that the simulation can ask
+//! Every commit is kept as a free copy (`tree`), the last few of them for longer, so that the simulation can ask
 //! for the two ends a process comes to:
 //! - killed ([`Memory::restarted`]): the page cache survives, and with it every commit; an open batch does not;
 //! - power cut ([`Memory::after_power_cut`]): some commit since the last sync, which one is up to luck. The
