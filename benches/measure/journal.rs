@@ -2,7 +2,7 @@
 //! sent, until a given position is durable.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use projectord::journal::files::RealFiles;
 use projectord::journal::{self, Journal};
@@ -31,7 +31,8 @@ pub fn run(arguments: &Arguments) -> Outcome<()> {
     let (inputs, received) = mpsc::channel(INPUTS);
     let (sender, progress) = watch::channel(Progress::default());
     let thread = std::thread::spawn(move || {
-        ingest_loop::run(ingest, received, sender, Arc::new(Nobody), Clock::start())
+        let group = (Duration::from_millis(1), 1 << 20); // as the configuration's defaults
+        ingest_loop::run(ingest, received, sender, Arc::new(Nobody), Clock::start(), group)
             .map_err(|error| error.to_string())
     });
     runtime.block_on(async {

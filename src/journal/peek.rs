@@ -220,6 +220,11 @@ impl State {
                 let position: Option<Position> = serde_json::from_slice(payload).ok();
                 self.end_lsn = position.map(|position| position.lsn).or(self.end_lsn);
             }
+            Kind::Rebuild => {
+                let position: Option<Position> = serde_json::from_slice(payload).ok();
+                self.end_lsn = position.map(|position| position.lsn).or(self.end_lsn);
+                self.connected = None;
+            }
             Kind::Transaction => {
                 let commit = Commit::decode(payload).ok();
                 self.end_lsn = commit.map(|(commit, _)| commit.end).or(self.end_lsn);
