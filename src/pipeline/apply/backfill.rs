@@ -107,7 +107,14 @@ impl<E: Engine> Applier<E> {
         let old = rows::find_old(work.batch()?, &compiled.schema, table, key)?;
         match old {
             Some(old) if head.keys_only || old.last >= head.begin => {
-                self.fill(work, entry, table, key, leaf, cells, &old)
+                // Only the very row that was incomplete when L came: another one may have come under its
+                // key between the SELECT and the marker, and keeps its own unknown value.
+                match meta::incomplete_since(work.batch()?, table.id, key)? {
+                    Some(since) if since < head.begin => {
+                        self.fill(work, entry, table, key, leaf, cells, &old)
+                    }
+                    _ => Ok(()),
+                }
             }
             None if head.keys_only => Ok(()), // deleted meanwhile: the stream said so
             None if meta::tombstone(work.batch()?, table.id, key)?.is_some_and(|at| at >= head.begin) => {

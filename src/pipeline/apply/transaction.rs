@@ -211,7 +211,7 @@ impl<E: Engine> Applier<E> {
                 if let Some(old) = rows::find_old(work.batch()?, &compiled.schema, table, &key)? {
                     rows::remove(work.batch()?, table, &key, &old)?;
                     self.reached.rows -= 1;
-                    self.note_incomplete(work, table, &key, false)?;
+                    self.note_incomplete(work, table, &key, None)?;
                     work.rows += 1;
                 }
                 for generation in &roots {
