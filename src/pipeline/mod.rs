@@ -6,6 +6,8 @@ pub mod ingest;
 pub mod observer;
 pub mod run;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use observer::Observer;
 pub use status::Status;

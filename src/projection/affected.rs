@@ -10,7 +10,8 @@ use crate::model::{Key, Row, TableId};
 
 /// Rows that one fan-out may lead to before it becomes a scan. Small enough that a change costs at most
 /// some tens of marks at once, large enough that an order's few lines never make a scan.
-pub const FAN_OUT_MAX: usize = 64;
+/// (Tests use few rows.)
+pub const FAN_OUT_MAX: usize = if cfg!(test) { 2 } else { 64 };
 
 /// What a change makes dirty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -178,6 +178,9 @@ pub struct ChunkHead {
     pub oid: u32,
     /// Counts up from 0 within one backfill of one oid.
     pub sequence: u32,
+    /// The key behind which it begins: that of the chunk before it.
+    #[serde(default)]
+    pub after: Option<Vec<String>>,
     /// What the SELECT really returned: (attnum, name, type oid) (rule 18).
     pub columns: Vec<(i16, String, u32)>,
     pub rows: u32,

@@ -259,18 +259,21 @@ pub fn remove_generation<B: Batch>(batch: &mut B, generation: Generation) -> Res
     batch.delete(Space::Meta, &tagged(GENERATION, &generation.0.to_be_bytes(), &[])).map(|_| ())
 }
 
-/// Rows that hold a value not known (hazard 23), by table and key.
+/// Rows that hold a value not known (hazard 23), by table and key, with the entry since which this row has
+/// been so; nothing for a row that is known whole. Returns whether it was noted before.
 pub fn set_incomplete<B: Batch>(
     batch: &mut B,
     table: TableId,
     key: &[u8],
-    incomplete: bool,
+    since: Option<EntryNo>,
 ) -> Result<bool, Error> {
     let at = tagged(INCOMPLETE, &table.0.to_be_bytes(), key);
     let was = batch.get(Space::Meta, &at)?.is_some();
-    match (was, incomplete) {
-        (false, true) => batch.put(Space::Meta, &at, key)?,
-        (true, false) => {
+    match (was, since) {
+        (false, Some(since)) => {
+            batch.put(Space::Meta, &at, &[&since.0.to_be_bytes()[..], key].concat())?;
+        }
+        (true, None) => {
             batch.delete(Space::Meta, &at)?;
         }
         _ => {}
@@ -278,11 +281,17 @@ pub fn set_incomplete<B: Batch>(
     Ok(was)
 }
 
+/// Since when a row has held a value not known; nothing when it holds none.
+pub fn incomplete_since<R: Read>(read: &R, table: TableId, key: &[u8]) -> Result<Option<EntryNo>, Error> {
+    let value = read.get(Space::Meta, &tagged(INCOMPLETE, &table.0.to_be_bytes(), key))?;
+    Ok(value.and_then(|value| value.first_chunk::<8>()).map(|bytes| EntryNo(u64::from_be_bytes(*bytes))))
+}
+
 /// At most `limit` incomplete rows.
 pub fn incomplete<R: Read>(read: &R, limit: usize) -> Result<Vec<(TableId, Key)>, Error> {
     let mut rows = Vec::new();
-    read.scan(Space::Meta, &[INCOMPLETE, b'/'], None, &mut |at, key| {
-        if let Some(number) = at.get(2..4) {
+    read.scan(Space::Meta, &[INCOMPLETE, b'/'], None, &mut |at, value| {
+        if let (Some(number), Some(key)) = (at.get(2..4), value.get(8..)) {
             rows.push((TableId(u16::from_be_bytes([number[0], number[1]])), key.to_vec()));
         }
         if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -160,7 +160,7 @@ impl<E: Engine> Backfill<E> {
                 self.read_unit(begin, table, unit, *estimate).await?;
             }
         }
-        self.fill_incomplete(begin, &catalog, &units).await?;
+        self.fill_incomplete(&units).await?;
         let done = Units {
             begin,
             units: units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect(),
@@ -243,33 +243,34 @@ impl<E: Engine> Backfill<E> {
     }
 
     /// Rule 16: before a table counts as complete, no row of it may hold a value not known.
-    async fn fill_incomplete(
-        &mut self,
-        begin: EntryNo,
-        catalog: &Catalog,
-        units: &[UnitState],
-    ) -> Result<(), Interrupted> {
+    async fn fill_incomplete(&mut self, units: &[UnitState]) -> Result<(), Interrupted> {
         loop {
             self.caught_up().await?;
             let keys = self.incomplete_keys()?;
-            let mine: Vec<_> =
-                keys.into_iter().filter(|(table, _)| units.iter().any(|unit| unit.table == *table)).collect();
-            if mine.is_empty() {
+            if !keys.iter().any(|(table, _)| units.iter().any(|unit| unit.table == *table)) {
                 return Ok(());
             }
-            self.read_keys(begin, catalog, mine).await?;
+            self.read_incomplete(units).await?;
         }
     }
 
-    /// In steady state the same, behind a marker and a wait-out of its own (rules 13, 16).
+    /// In steady state the same (rule 16).
     async fn mend_steady(&mut self) -> Result<(), Interrupted> {
-        let published = look(&self.board);
-        let units = published.units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
-        let begin = self.marked(Units { begin: EntryNo::ZERO, units, keys_only: true }).await?;
+        let units = look(&self.board).units.clone();
+        self.read_incomplete(&units).await
+    }
+
+    /// Reads incomplete rows behind a marker and a wait-out of their own (rule 13): a value is taken only for
+    /// a row that was incomplete before that marker, because of a younger one the SELECT may not know.
+    async fn read_incomplete(&mut self, units: &[UnitState]) -> Result<(), Interrupted> {
+        let named = units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
+        let begin = self.marked(Units { begin: EntryNo::ZERO, units: named, keys_only: true }).await?;
         self.wait_out().await?;
-        self.caught_up().await?;
-        let keys = self.incomplete_keys()?;
-        self.read_keys(begin, &published.compiled.schema.catalog.clone(), keys).await
+        self.applied(begin).await?;
+        let mut keys = self.incomplete_keys()?;
+        keys.retain(|(table, _)| units.iter().any(|unit| unit.table == *table));
+        let catalog = look(&self.board).compiled.schema.catalog.clone();
+        self.read_keys(begin, &catalog, keys).await
     }
 
     fn incomplete_keys(&self) -> Result<Vec<(crate::model::TableId, Vec<u8>)>, Interrupted> {

@@ -60,9 +60,14 @@ impl<E: Engine> Applier<E> {
             return Ok(());
         };
         let unit = &self.units[position];
-        let in_turn =
-            head.keys_only || (unit.begin == head.begin && unit.sequence == head.sequence && !unit.complete);
-        if !in_turn || unit.truncated || unit.again {
+        // An attempt that was given up may have left a chunk of this number that read less or more: only one
+        // that begins where the last one ended leaves no gap.
+        let in_turn = unit.begin == head.begin
+            && unit.sequence == head.sequence
+            && unit.last_key == head.after
+            && !unit.complete
+            && !unit.truncated;
+        if !(in_turn || head.keys_only) || unit.again {
             return Ok(());
         }
         let Some(columns) = chunk_columns(&head, facts) else {
@@ -107,7 +112,14 @@ impl<E: Engine> Applier<E> {
         let old = rows::find_old(work.batch()?, &compiled.schema, table, key)?;
         match old {
             Some(old) if head.keys_only || old.last >= head.begin => {
-                self.fill(work, entry, table, key, leaf, cells, &old)
+                // Only the very row that was incomplete when L came: another one may have come under its
+                // key between the SELECT and the marker, and keeps its own unknown value.
+                match meta::incomplete_since(work.batch()?, table.id, key)? {
+                    Some(since) if since < head.begin => {
+                        self.fill(work, entry, table, key, leaf, cells, &old)
+                    }
+                    _ => Ok(()),
+                }
             }
             None if head.keys_only => Ok(()), // deleted meanwhile: the stream said so
             None if meta::tombstone(work.batch()?, table.id, key)?.is_some_and(|at| at >= head.begin) => {
@@ -159,7 +171,9 @@ impl<E: Engine> Applier<E> {
         for position in 0..self.units.len() {
             let unit = self.units[position].clone();
             let named = backfill.units.iter().any(|named| named.table == unit.table && named.oid == unit.oid);
-            if !named || unit.begin != backfill.begin || unit.again || unit.complete {
+            // One whose chunks were not all taken is read on from where it is.
+            let whole = unit.read_whole || unit.truncated;
+            if !named || unit.begin != backfill.begin || unit.again || unit.complete || !whole {
                 continue;
             }
             let Some(table) = compiled.schema.table(unit.table) else { continue };

@@ -70,7 +70,7 @@ impl<E: Engine> Applier<E> {
             if let Some(old) = &old {
                 rows::remove(work.batch()?, table, identity, old)?;
                 self.reached.rows -= 1;
-                self.note_incomplete(work, table, identity, false)?;
+                self.note_incomplete(work, table, identity, None)?;
             }
             self.entomb(work, table, identity, entry)?;
             // Whatever stands under the new key is not there in the source any more.
@@ -83,7 +83,7 @@ impl<E: Engine> Applier<E> {
             rows::put(work.batch()?, schema, table, &key, old.as_ref(), writer.bytes())?;
             self.reached.rows += u64::from(old.is_none());
         }
-        self.note_incomplete(work, table, &key, incomplete)?;
+        self.note_incomplete(work, table, &key, incomplete.then_some(entry))?;
         work.rows += 1;
         let old = old.filter(|_| key == identity);
         self.contribute(work, entry, table, old.as_ref(), Some(writer.bytes()))
@@ -104,7 +104,7 @@ impl<E: Engine> Applier<E> {
         rows::remove(work.batch()?, table, key, &old)?;
         self.reached.rows -= 1;
         work.rows += 1;
-        self.note_incomplete(work, table, key, false)?;
+        self.note_incomplete(work, table, key, None)?;
         self.contribute(work, entry, table, Some(&old), None)
     }
 
@@ -132,15 +132,15 @@ impl<E: Engine> Applier<E> {
         work: &mut Work<'_, E>,
         table: &StoredTable,
         key: &[u8],
-        incomplete: bool,
+        since: Option<EntryNo>,
     ) -> Result<(), Error> {
-        if !incomplete && self.reached.incomplete == 0 {
+        if since.is_none() && self.reached.incomplete == 0 {
             return Ok(());
         }
-        let was = meta::set_incomplete(work.batch()?, table.id, key, incomplete)?;
-        match (was, incomplete) {
-            (false, true) => self.reached.incomplete += 1,
-            (true, false) => self.reached.incomplete -= 1,
+        let was = meta::set_incomplete(work.batch()?, table.id, key, since)?;
+        match (was, since) {
+            (false, Some(_)) => self.reached.incomplete += 1,
+            (true, None) => self.reached.incomplete -= 1,
             _ => {}
         }
         Ok(())

@@ -170,6 +170,7 @@ impl<E: Engine> Applier<E> {
     ) -> Result<(), Error> {
         for table in before.tables().filter(|table| after.table(table.id).is_none()) {
             self.remove_rows(work, table, |_, _| true, self.reached.entry.next(), 0)?;
+            while !meta::clear_tombstones(work.batch()?, table.id, FORGET_KEYS)? {}
             storage.placements.retain(|placement| placement.table != table.id);
         }
         Ok(())

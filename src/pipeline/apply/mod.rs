@@ -31,11 +31,12 @@ use work::Work;
 
 /// Rows changed in one batch of the store before it is committed, when entries allow: large enough that a
 /// commit costs little, small enough that memory and the pause of deliver stay small (rule 29).
-pub const BATCH_ROWS_MAX: usize = 20_000;
+/// (Tests use small limits, so that everything large happens to a few rows.)
+pub const BATCH_ROWS_MAX: usize = if cfg!(test) { 4 } else { 20_000 };
 /// A generation with fewer scan points than this in its queue gets the next slice of its scan.
-const SCAN_POINTS_LOW: u64 = 4_000;
+const SCAN_POINTS_LOW: u64 = if cfg!(test) { 2 } else { 4_000 };
 /// Rows of one slice of a scan, a TRUNCATE, a sweep or a move of a table.
-const SLICE_ROWS: usize = 2_000;
+const SLICE_ROWS: usize = if cfg!(test) { 2 } else { 2_000 };
 
 /// Why apply cannot go on.
 #[derive(Debug, thiserror::Error)]

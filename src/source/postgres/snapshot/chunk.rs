@@ -116,6 +116,10 @@ async fn read_in_transaction(
         table: request.table.id,
         oid: request.oid,
         sequence: request.sequence,
+        after: match &request.range {
+            ChunkRange::After(after) => after.clone(),
+            ChunkRange::Keys(_) => None,
+        },
         columns,
         rows: count,
         last_key: last_key(&rows, &select.key_positions, request)?,
