@@ -3,16 +3,11 @@
 
 mod support;
 
-use std::time::Duration;
-
-use support::daemon::{self, Daemon};
+use support::daemon::{self, CATCH_UP, Daemon};
 use support::elasticsearch::Elasticsearch;
 use support::postgres::{Options, Postgres};
 use support::workload::{self, Workload};
 use support::{northwind, oracle, shop};
-
-/// Limit of a first backfill or of catching up on a busy machine.
-const CATCH_UP: Duration = Duration::from_secs(180);
 
 #[test]
 fn the_first_backfill_makes_every_document() {
@@ -20,7 +15,7 @@ fn the_first_backfill_makes_every_document() {
     shop::create(&postgres, 1_000, 5_000);
     let elasticsearch = Elasticsearch::shared();
     let daemon = Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop());
-    in_step(&daemon, &postgres, &elasticsearch);
+    daemon.in_step(&postgres, &elasticsearch);
 }
 
 #[test]
@@ -36,10 +31,10 @@ fn documents_follow_a_workload_that_began_before_the_backfill() {
         all.is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["state"] == "live"))
     });
     println!("{}", writers.stop());
-    in_step(&daemon, &postgres, &elasticsearch);
+    daemon.in_step(&postgres, &elasticsearch);
     let more = workload::Options { seed: 12, transactions: Some(3_000), ..workload::Options::default() };
     println!("{}", workload::run(&postgres.url(shop::DATABASE), &more));
-    in_step(&daemon, &postgres, &elasticsearch);
+    daemon.in_step(&postgres, &elasticsearch);
 }
 
 #[test]
@@ -74,7 +69,7 @@ fn documents_are_right_although_everybody_is_killed_in_turn() {
             }
         }
         println!("round {round}: {}", writers.stop());
-        in_step(&daemon, &postgres, &elasticsearch);
+        daemon.in_step(&postgres, &elasticsearch);
     }
 }
 
@@ -109,13 +104,41 @@ fn the_northwind_traders_are_in_step() {
     compare();
 }
 
-fn in_step(daemon: &Daemon, postgres: &Postgres, elasticsearch: &Elasticsearch) {
-    daemon.wait_projected(postgres, CATCH_UP);
-    let session = postgres.session(shop::DATABASE);
-    match shop::compare(&session, elasticsearch) {
-        Ok(documents) => println!("{documents} documents are in step"),
-        Err(report) => panic!("{report}"),
+#[test]
+fn documents_are_equal_after_twenty_thousand_random_transactions() {
+    random_transactions(Options { fsync: false, ..Options::default() }, 20_000);
+}
+
+#[test]
+fn documents_are_equal_after_random_transactions_on_the_newest_postgresql() {
+    let programs = support::postgres::cached_program_folder("18");
+    if !programs.join("initdb").exists() {
+        println!("skipped: {} is missing: run scripts/test --all", programs.display());
+        return;
     }
+    random_transactions(Options { fsync: false, programs: Some(programs), ..Options::default() }, 2_000);
+}
+
+/// The backfill begins in the midst of them.
+fn random_transactions(server: Options, transactions: u64) {
+    let postgres = Postgres::start(&server);
+    shop::create(&postgres, 1_000, 5_000);
+    let elasticsearch = Elasticsearch::shared();
+    let options = workload::Options {
+        seed: 20,
+        connections: 6,
+        transactions: Some(transactions),
+        truncate: false,
+        ..workload::Options::default()
+    };
+    let writers = Workload::start(&postgres.url(shop::DATABASE), &options);
+    let daemon = Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop());
+    println!("{}", writers.wait());
+    daemon.in_step(&postgres, &elasticsearch);
+    // TRUNCATE makes the shop poorer every time: few of them.
+    let last = workload::Options { seed: 21, transactions: Some(500), truncate: true, ..options };
+    println!("{}", workload::run(&postgres.url(shop::DATABASE), &last));
+    daemon.in_step(&postgres, &elasticsearch);
 }
 
 #[test]

@@ -14,6 +14,10 @@ use super::process::Process;
 
 /// Limit of a start until the first status.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Limit of a first backfill or of catching up on a busy machine.
+pub const CATCH_UP: Duration = Duration::from_secs(180);
+/// Limit of noticing what must be refused.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(90);
 /// How often a busy port may make us configure the daemon anew.
 const PORT_ATTEMPTS: u32 = 5;
 
@@ -27,6 +31,16 @@ pub struct Options {
     pub publication: String,
     /// Top-level YAML that is appended to the configuration as it is.
     pub extra: String,
+    /// Lines of the sections `source` and `sink`, indented by two blanks, each ended.
+    pub source_extra: String,
+    pub sink_extra: String,
+    pub user: String,
+    /// Where a proxy listens that stands before PostgreSQL.
+    pub source_port: Option<u16>,
+    /// Where a proxy listens that stands before Elasticsearch.
+    pub sink_port: Option<u16>,
+    /// Another data folder than its own.
+    pub data: Option<PathBuf>,
     /// Variables of the daemon's environment.
     pub environment: Vec<(String, String)>,
 }
@@ -41,6 +55,12 @@ impl Options {
             slot: "projectord".to_owned(),
             publication: "projectord".to_owned(),
             extra: String::new(),
+            source_extra: String::new(),
+            sink_extra: String::new(),
+            user: "postgres".to_owned(),
+            source_port: None,
+            sink_port: None,
+            data: None,
             environment: Vec::new(),
         }
     }
@@ -79,8 +99,11 @@ impl Daemon {
         let daemon = Daemon {
             folder,
             options: options.clone(),
-            postgres_port: postgres.port(),
-            sink_url: elasticsearch.url().to_owned(),
+            postgres_port: options.source_port.unwrap_or(postgres.port()),
+            sink_url: match options.sink_port {
+                Some(port) => format!("http://127.0.0.1:{port}"),
+                None => elasticsearch.url().to_owned(),
+            },
             http_port: super::free_port(),
             process: None,
         };
@@ -184,7 +207,42 @@ impl Daemon {
     }
 
     pub fn data_folder(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.options.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    /// Another `extra` from the next start on.
+    pub fn configure(&mut self, extra: &str) {
+        self.options.extra = extra.to_owned();
+        self.write_config();
+    }
+
+    /// Must end by itself with this exit code, having said this.
+    pub fn wait_refusal(&mut self, exit: i32, code: &str) {
+        let status = self.wait_end(REFUSAL_LIMIT);
+        let end = self.log_end();
+        assert_eq!(status.code(), Some(exit), "{code} was expected\n{end}");
+        assert!(end.contains(code), "{code} is not said\n{end}");
+    }
+
+    /// As [`Daemon::wait_projected`], then everything of the shop must be equal. The number of documents.
+    pub fn in_step(&self, postgres: &Postgres, elasticsearch: &Elasticsearch) -> usize {
+        self.wait_projected(postgres, CATCH_UP);
+        let compared = super::shop::compare(&postgres.session(super::shop::DATABASE), elasticsearch);
+        match compared {
+            Ok(documents) => {
+                println!("{documents} documents are in step");
+                documents
+            }
+            Err(report) => panic!("{report}\n{}", self.log_end()),
+        }
+    }
+
+    /// A line of /proc/PID/status in KiB, such as VmHWM.
+    pub fn memory_kib(&self, name: &str) -> u64 {
+        let pid = self.process.as_ref().expect("projectord runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 
     pub fn config_file(&self) -> PathBuf {
@@ -201,7 +259,7 @@ impl Daemon {
         std::fs::read_to_string(self.folder.path().join("projectord.log")).unwrap_or_default()
     }
 
-    fn log_end(&self) -> String {
+    pub fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
@@ -217,10 +275,14 @@ impl Daemon {
     fn write_config(&self) {
         let folder = self.folder.path().display();
         let config = format!(
-            "source:\n  host: 127.0.0.1\n  port: {postgres}\n  database: {database}\n  user: postgres\n  \
-             sslmode: disable\n  slot: {slot}\n  publication: {publication}\n  manage: true\n\
-             sink:\n  kind: elasticsearch\n  urls: [\"{sink}\"]\n\
-             data: {folder}/data\nprojections: [{folder}/projections]\nhttp:\n  listen: 127.0.0.1:{http}\n{extra}\n",
+            "source:\n  host: 127.0.0.1\n  port: {postgres}\n  database: {database}\n  user: {user}\n  \
+             sslmode: disable\n  slot: {slot}\n  publication: {publication}\n  manage: true\n{source_extra}\
+             sink:\n  kind: elasticsearch\n  urls: [\"{sink}\"]\n{sink_extra}\
+             data: {data}\nprojections: [{folder}/projections]\nhttp:\n  listen: 127.0.0.1:{http}\n{extra}\n",
+            user = self.options.user,
+            source_extra = self.options.source_extra,
+            sink_extra = self.options.sink_extra,
+            data = self.data_folder().display(),
             postgres = self.postgres_port,
             database = self.options.database,
             slot = self.options.slot,

@@ -13,11 +13,13 @@
 pub mod daemon;
 pub mod elasticsearch;
 pub mod http;
+pub mod journal;
 pub mod json;
 pub mod northwind;
 pub mod oracle;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod session;
 pub mod shop;
 pub mod workload;

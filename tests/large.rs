@@ -1,0 +1,56 @@
+//! One transaction with more rows than anybody should write at once.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use support::daemon::{self, CATCH_UP, Daemon};
+use support::elasticsearch::Elasticsearch;
+use support::postgres::Postgres;
+use support::shop;
+
+/// Of memory that is the daemon's own. Pages of the store's file, which the kernel takes back when it likes,
+/// are counted apart.
+const MEMORY_KIB_MAX: u64 = 256 << 10;
+
+#[test]
+fn a_huge_transaction_takes_little_memory_and_ends_in_equal_documents() {
+    let rows = if std::env::var_os("PROJECTORD_TEST_ALL").is_some() { 1_000_000 } else { 200_000 };
+    let postgres = Postgres::start_quick();
+    shop::create(&postgres, 1_000, 1_000);
+    let elasticsearch = Elasticsearch::shared();
+    let daemon = Arc::new(Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop()));
+    daemon.in_step(&postgres, &elasticsearch);
+    println!("before: {} KiB of its own", daemon.memory_kib("RssAnon"));
+    let done = Arc::new(AtomicBool::new(false));
+    let sampled = {
+        let (daemon, done) = (Arc::clone(&daemon), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let mut most = 0;
+            while !done.load(Ordering::Relaxed) {
+                most = most.max(daemon.memory_kib("RssAnon"));
+                std::thread::sleep(std::time::Duration::from_millis(20)); // between two samples
+            }
+            most
+        })
+    };
+    postgres.session(shop::DATABASE).must(&format!(
+        "INSERT INTO product_reviews (product_id, rating, title, body, approved)
+         SELECT 1 + i % (SELECT count(*) FROM products), 1 + i % 5, 'title ' || i, repeat('body ', 10), i % 20 = 0
+         FROM generate_series(1, {rows}) AS i
+         WHERE EXISTS (SELECT FROM products p WHERE p.id = 1 + i % (SELECT count(*) FROM products))"
+    ));
+    let begin = std::time::Instant::now();
+    daemon.wait_projected(&postgres, CATCH_UP);
+    println!("{rows} rows projected {:?} after the commit", begin.elapsed());
+    done.store(true, Ordering::Relaxed);
+    let most = sampled.join().expect("no panic");
+    println!(
+        "at most {most} KiB of its own; VmHWM {} KiB, of which files now {} KiB",
+        daemon.memory_kib("VmHWM"),
+        daemon.memory_kib("RssFile")
+    );
+    daemon.in_step(&postgres, &elasticsearch);
+    assert!(most < MEMORY_KIB_MAX, "{most} KiB");
+}
