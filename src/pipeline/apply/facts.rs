@@ -211,6 +211,7 @@ impl<E: Engine> Applier<E> {
             std::mem::take(&mut self.generations).into_iter().partition(named);
         self.generations = kept;
         for state in dropped {
+            work.forget(state.generation);
             while !dirty::forget(work.batch()?, state.generation, FORGET_KEYS)? {}
             let quarantined = meta::clear_quarantine(work.batch()?, state.generation)?;
             self.reached.quarantined -= quarantined as u64;

@@ -182,6 +182,8 @@ impl<E: Engine> Applier<E> {
             }
         }
         self.unfold_slice(&mut work)?;
+        // A barrier waits for the points of this batch too (rule 23).
+        work.write_points(&mut self.reached)?;
         for position in 0..self.generations.len() {
             dirty::lift_barriers(work.batch()?, self.generations[position].generation)?;
         }
@@ -272,6 +274,7 @@ impl<E: Engine> Applier<E> {
                     }
                 }
             }
+            Command::Documents { generation, .. } if !self.is_known(*generation) => {}
             Command::Documents { generation, keys } => {
                 for key in keys {
                     let key = from_hex(key).ok_or_else(|| Error::Message {
@@ -285,7 +288,15 @@ impl<E: Engine> Applier<E> {
         Ok(())
     }
 
+    /// Dropped generations owe nothing, whatever is still said of them.
+    fn is_known(&self, generation: Generation) -> bool {
+        self.generations.iter().any(|state| state.generation == generation)
+    }
+
     fn settle(&mut self, work: &mut Work<'_, E>, settle: &Settle) -> Result<(), Error> {
+        if !self.is_known(settle.generation) {
+            return Ok(());
+        }
         let count = count_of(&mut self.reached, settle.generation);
         dirty::settle(work.batch()?, settle.generation, &settle.document, settle.view, count)?;
         match &settle.refused {
@@ -344,6 +355,9 @@ impl<E: Engine> Applier<E> {
             }
             Order::RetryQuarantined(documents) => {
                 for (generation, document) in documents {
+                    if !self.is_known(*generation) {
+                        continue;
+                    }
                     let entry = self.reached.entry;
                     let mark = Mark { first: entry, last: entry, class: Class::Change };
                     let count = count_of(&mut self.reached, *generation);

@@ -64,14 +64,25 @@ impl<'e, E: Engine> Work<'e, E> {
         Ok(())
     }
 
-    /// Writes the gathered points and how far we are, and commits all of it.
-    pub fn commit(&mut self, reached: &mut Reached) -> Result<(), Error> {
+    /// Forgets what was gathered for a generation that is dropped.
+    pub fn forget(&mut self, generation: Generation) {
+        self.points.retain(|(known, _), _| *known != generation);
+    }
+
+    /// Writes the gathered points into the batch, for whoever looks at what is owed.
+    pub fn write_points(&mut self, reached: &mut Reached) -> Result<(), Error> {
         let mut points: Vec<_> = self.points.drain().collect();
         points.sort_unstable_by(|(a, _), (b, _)| a.cmp(b)); // neighbours in the store one after the other
         for ((generation, document), mark) in points {
             let count = count_of(reached, generation);
             dirty::mark(self.batch()?, generation, &document, mark, count)?;
         }
+        Ok(())
+    }
+
+    /// Writes the gathered points and how far we are, and commits all of it.
+    pub fn commit(&mut self, reached: &mut Reached) -> Result<(), Error> {
+        self.write_points(reached)?;
         meta::put_reached(self.batch()?, reached)?;
         if let Some(batch) = self.batch.take() {
             batch.commit()?;

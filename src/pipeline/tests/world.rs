@@ -57,6 +57,9 @@ pub struct World {
     /// The text of the definition that feeds an index.
     pub sources: HashMap<String, &'static str>,
     pub checked: usize,
+    pub sends: u64,
+    /// What the oracle said, by definition and state.
+    pub expected: HashMap<(&'static str, usize), BTreeMap<String, serde_json::Value>>,
     pub accepted_last: HashMap<(String, String), Version>,
     pub orders: Vec<apply::Order>,
     reader: Reader,
@@ -67,6 +70,7 @@ pub struct World {
     facts: Facts,
     epoch: u32,
     ticket: u64,
+    generation: u16,
     now: Duration,
     found_end: EntryNo,
     checkpoint: StoreState,
@@ -123,6 +127,8 @@ impl World {
             states: BTreeMap::from([(0, 0)]),
             sources: HashMap::new(),
             checked: 0,
+            sends: 0,
+            expected: HashMap::new(),
             accepted_last: HashMap::new(),
             orders: Vec::new(),
             connection: None,
@@ -131,6 +137,7 @@ impl World {
             facts: Facts { catalog: catalog(), definitions: Vec::new(), assembler: 1 },
             epoch: 1,
             ticket: 0,
+            generation: 0,
             now: Duration::ZERO,
             found_end: EntryNo::ZERO,
             quiet: false,
@@ -198,10 +205,11 @@ impl World {
     /// Definitions come into force, with generations of their own where they changed.
     fn define(&mut self, set: usize) {
         let mut definitions = Vec::new();
-        for (at, source) in SETS[set].iter().enumerate() {
+        for source in SETS[set] {
             let known = self.facts.definitions.iter().find(|known| known.source == **source);
             definitions.push(known.cloned().unwrap_or_else(|| {
-                let number = self.sources.len() as u16 + at as u16 + 1;
+                self.generation += 1;
+                let number = self.generation;
                 let name = source.lines().next().unwrap_or_default().trim_start_matches("projection: ");
                 let index = format!("{name}-{number}");
                 Definition {
