@@ -25,8 +25,22 @@ use super::{Arguments, Outcome, figure};
 /// Bytes of entries in one step, as the daemon reads them.
 const STEP_BYTES: usize = 2 << 20;
 const TABLES: &[&str] = &[
-    "customers", "addresses", "brands", "categories", "products", "tags", "product_tags", "product_variants",
-    "prices", "product_reviews", "warehouses", "stock", "orders", "order_lines", "payments", "shipments",
+    "customers",
+    "addresses",
+    "brands",
+    "categories",
+    "products",
+    "tags",
+    "product_tags",
+    "product_variants",
+    "prices",
+    "product_reviews",
+    "warehouses",
+    "stock",
+    "orders",
+    "order_lines",
+    "payments",
+    "shipments",
     "shipment_lines",
 ];
 const LINES: u64 = 4;
@@ -222,11 +236,15 @@ fn load(fold: &mut Fold, size: &Size) -> Outcome<()> {
     let (products, variants, prices) =
         (fold.table("products"), fold.table("product_variants"), fold.table("prices"));
     for id in 1..=size.products {
-        let product = by_id(&products, id, &[
-            ("brand_id", (1 + id % 200).to_string()),
-            ("category_id", String::new()),
-            ("status", "active".to_owned()),
-        ]);
+        let product = by_id(
+            &products,
+            id,
+            &[
+                ("brand_id", (1 + id % 200).to_string()),
+                ("category_id", String::new()),
+                ("status", "active".to_owned()),
+            ],
+        );
         let variant = by_id(&variants, id, &[("product_id", id.to_string())]);
         fold.commit(&[product, variant, insert(&prices, &price(&prices, id, id))])?;
     }
@@ -242,22 +260,30 @@ fn price(table: &Table, id: u64, seed: u64) -> Values {
 
 fn order_row(table: &Table, size: &Size, id: u64, status: &str) -> Values {
     let customer = (1 + id % size.customers).to_string();
-    row(table, id, &[
-        ("id", id.to_string()),
-        ("number", format!("S-{id:08}")),
-        ("customer_id", customer.clone()),
-        ("billing_address_id", customer.clone()),
-        ("shipping_address_id", customer),
-        ("status", status.to_owned()),
-    ])
+    row(
+        table,
+        id,
+        &[
+            ("id", id.to_string()),
+            ("number", format!("S-{id:08}")),
+            ("customer_id", customer.clone()),
+            ("billing_address_id", customer.clone()),
+            ("shipping_address_id", customer),
+            ("status", status.to_owned()),
+        ],
+    )
 }
 
 fn line(table: &Table, size: &Size, order: u64, line_no: u64, seed: u64) -> Values {
-    row(table, seed, &[
-        ("order_id", order.to_string()),
-        ("line_no", line_no.to_string()),
-        ("variant_id", (1 + seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) % size.products).to_string()),
-    ])
+    row(
+        table,
+        seed,
+        &[
+            ("order_id", order.to_string()),
+            ("line_no", line_no.to_string()),
+            ("variant_id", (1 + seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) % size.products).to_string()),
+        ],
+    )
 }
 
 fn order(fold: &mut Fold, size: &Size, id: u64, seed: u64) -> Outcome<()> {

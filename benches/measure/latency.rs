@@ -56,7 +56,13 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
                     let committed = Instant::now();
                     late = late.max(committed.saturating_duration_since(due));
                     if number % WATCH_EVERY == 0 {
-                        watches.push(tokio::spawn(watch(url.clone(), id, fee, committed, Arc::clone(&arrived))));
+                        watches.push(tokio::spawn(watch(
+                            url.clone(),
+                            id,
+                            fee,
+                            committed,
+                            Arc::clone(&arrived),
+                        )));
                     }
                 }
                 for watch in watches {
