@@ -16,6 +16,12 @@ pub const QUEUE_GROUPS_MAX: usize = 1024;
 /// waits alone.
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
+/// Events handed out together at most, give or take one group.
+const GATHER_EVENTS: usize = 1024;
+
+/// Bytes, as [`QUEUE_BYTES_MAX`] counts them, handed out together at most, give or take one group.
+const GATHER_BYTES: usize = 256 << 10;
+
 /// Events that arrived together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -41,6 +47,12 @@ impl Group {
 
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
+    }
+
+    fn append(&mut self, mut later: Group) {
+        self.events.append(&mut later.events);
+        self.bytes += later.bytes;
+        self.position = self.position.max(later.position);
     }
 }
 
@@ -78,9 +90,19 @@ impl Queue {
 }
 
 impl Events {
-    /// The next group, in the stream's order; nothing after the end. Dropping the future loses nothing.
+    /// What is there, in the stream's order; nothing after the end. Dropping the future loses nothing.
+    ///
+    /// The server sends each message by itself, so a group often holds but one. Handed on one by one they
+    /// would cost whoever takes them a wake-up each, and ingest an fsync for every few.
     pub async fn recv(&mut self) -> Option<Vec<Event>> {
-        self.groups.recv().await.map(|group| self.hand_out(group))
+        let (mut group, room) = self.groups.recv().await?;
+        while group.events.len() < GATHER_EVENTS
+            && group.bytes < GATHER_BYTES
+            && let Ok((later, _room)) = self.groups.try_recv()
+        {
+            group.append(later);
+        }
+        Some(self.hand_out((group, room)))
     }
 
     /// The next group if there is one already.
