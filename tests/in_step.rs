@@ -147,7 +147,7 @@ fn a_dropped_slot_is_a_refusal_and_rebuild_brings_everything_back_in_step() {
     shop::create(&postgres, 100, 400);
     let elasticsearch = Elasticsearch::shared();
     let mut daemon = Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop());
-    in_step(&daemon, &postgres, &elasticsearch);
+    daemon.in_step(&postgres, &elasticsearch);
     let (ended, _) = daemon.terminate();
     assert!(ended.success());
 
@@ -164,5 +164,5 @@ fn a_dropped_slot_is_a_refusal_and_rebuild_brings_everything_back_in_step() {
     let rebuilt = daemon.run(&["rebuild", "--yes"]);
     assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
     daemon.start_again();
-    in_step(&daemon, &postgres, &elasticsearch);
+    daemon.in_step(&postgres, &elasticsearch);
 }

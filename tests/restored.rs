@@ -94,7 +94,9 @@ fn older_copy_of_the_store_catches_up() {
     daemon.start_again();
     daemon.in_step(&postgres, &elasticsearch);
     change(&session, 2);
-    daemon.wait_status("some are applied", CATCH_UP, |status| status["watermarks"]["lag_bytes"]["applied"] == 0);
+    daemon.wait_status("some are applied", CATCH_UP, |status| {
+        status["watermarks"]["lag_bytes"]["applied"] == 0
+    });
     daemon.kill();
     std::fs::remove_dir_all(&store).expect("the store goes");
     std::fs::rename(&copy, &store).expect("the copy takes its place");

@@ -87,8 +87,11 @@ fn deliverer(epoch: u32) -> Deliverer {
         requests_in_flight: 3,
         bulk_documents: 3,
         refusal_limit: 1.0,
-        retry_first: Duration::from_secs(2),
-        retry_max: Duration::from_secs(8),
+        retry: crate::retry::Options {
+            first: Duration::from_secs(2),
+            max: Duration::from_secs(8),
+            ..crate::retry::Options::default()
+        },
         ..deliver::Options::default()
     };
     Deliverer::new(options, Epoch(epoch))
