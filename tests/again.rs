@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use support::daemon::{self, CATCH_UP, Daemon};
 use support::elasticsearch::Elasticsearch;
 use support::postgres::Postgres;
-use support::workload::{self, Workload};
 use support::shop;
+use support::workload::{self, Workload};
 
 #[test]
 fn replay_and_backfill_beside_the_stream_raise_versions_and_keep_documents_equal() {
@@ -71,7 +71,8 @@ fn index(daemon: &Daemon) -> String {
 
 fn run(daemon: &Daemon, arguments: &[&str]) {
     let output = daemon.run(arguments);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     println!("{arguments:?}: {}", said.trim());
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}\n{}", daemon.log_end());
 }

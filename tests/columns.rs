@@ -5,8 +5,8 @@ mod support;
 use support::daemon::{self, Daemon};
 use support::elasticsearch::Elasticsearch;
 use support::postgres::Postgres;
-use support::workload::{self, Workload};
 use support::shop;
+use support::workload::{self, Workload};
 
 #[test]
 fn documents_are_equal_after_columns_were_added_dropped_and_changed() {

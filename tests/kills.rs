@@ -43,8 +43,13 @@ fn nothing_is_lost_or_goes_back_whoever_is_killed_and_whenever() {
         data: Some(folder),
         ..daemon::Options::shop()
     };
-    let load =
-        workload::Options { seed, transactions: None, rate: Some(15.0), truncate: false, ..Default::default() };
+    let load = workload::Options {
+        seed,
+        transactions: None,
+        rate: Some(15.0),
+        truncate: false,
+        ..Default::default()
+    };
     let writers = Workload::start(&postgres.url(shop::DATABASE), &load);
     let mut daemon = Daemon::prepare(&postgres, &elasticsearch, &options);
 
@@ -86,7 +91,10 @@ fn nothing_is_lost_or_goes_back_whoever_is_killed_and_whenever() {
 
     let confirmed = confirmed.lock().expect("no panic");
     let sent = sent.lock().expect("no panic");
-    println!("{} status updates; {} documents sent, {} of them again", confirmed.count, sent.count, sent.repeated);
+    println!(
+        "{} status updates; {} documents sent, {} of them again",
+        confirmed.count, sent.count, sent.repeated
+    );
     assert!(confirmed.count > 20 && sent.count > 1_000, "the proxies heard too little");
     assert!(confirmed.wrong.is_empty(), "G4: {:#?}", confirmed.wrong);
     assert!(sent.wrong.is_empty(), "G3: {} {:#?}", sent.wrong.len(), &sent.wrong[..sent.wrong.len().min(20)]);

@@ -19,7 +19,9 @@ fn a_refused_document_waits_in_quarantine_while_the_others_go_on() {
     let session = postgres.session(shop::DATABASE);
     session.must("INSERT INTO brands (name, slug) SELECT 'maker ' || i, 'maker-' || i FROM generate_series(1, 30) AS i");
     session.must("UPDATE brands SET website = id::text");
-    session.must("UPDATE brands SET website = 'no number' WHERE id IN (SELECT id FROM brands ORDER BY id LIMIT 3)");
+    session.must(
+        "UPDATE brands SET website = 'no number' WHERE id IN (SELECT id FROM brands ORDER BY id LIMIT 3)",
+    );
     let brands: u64 = session.value("SELECT count(*) FROM brands").parse().expect("a number");
     assert!(brands > 6, "{brands} brands");
     let elasticsearch = Elasticsearch::shared();

@@ -51,8 +51,8 @@ fn a_slot_that_was_dropped_recreated_or_advanced_by_another_is_refused() {
         let session = postgres.session(shop::DATABASE);
         session.must("UPDATE products SET name = name || ' unseen'");
         support::wait_for("the slot is free", CATCH_UP, || {
-            let active = session
-                .value("SELECT active FROM pg_replication_slots WHERE slot_name = 'projectord'");
+            let active =
+                session.value("SELECT active FROM pg_replication_slots WHERE slot_name = 'projectord'");
             if active == "f" { Ok(()) } else { Err(active) }
         });
         for statement in deed.split(';') {
@@ -85,8 +85,11 @@ fn a_slot_that_is_dropped_while_the_daemon_runs_is_refused() {
 
 #[test]
 fn a_wrong_password_and_a_low_wal_level_are_told_clearly() {
-    let replica =
-        postgres::Options { fsync: false, settings: vec!["wal_level = replica".to_owned()], ..Default::default() };
+    let replica = postgres::Options {
+        fsync: false,
+        settings: vec!["wal_level = replica".to_owned()],
+        ..Default::default()
+    };
     let postgres = Postgres::start(&replica);
     shop::create(&postgres, 10, 10);
     let elasticsearch = Elasticsearch::shared();
@@ -98,7 +101,8 @@ fn a_wrong_password_and_a_low_wal_level_are_told_clearly() {
     session.must("CREATE ROLE reader LOGIN REPLICATION SUPERUSER PASSWORD 'right'");
     let hba = postgres.data_folder().join("pg_hba.conf");
     let before = std::fs::read_to_string(&hba).expect("initdb made it");
-    std::fs::write(&hba, format!("host all reader 127.0.0.1/32 scram-sha-256\n{before}")).expect("pg_hba.conf");
+    std::fs::write(&hba, format!("host all reader 127.0.0.1/32 scram-sha-256\n{before}"))
+        .expect("pg_hba.conf");
     session.must("SELECT pg_reload_conf()");
     let options = daemon::Options {
         user: "reader".to_owned(),

@@ -106,10 +106,9 @@ pub fn confirmations(server_port: u16, journal: PathBuf) -> (Proxy, Arc<Mutex<He
         Box::new(move |more| {
             bytes.extend_from_slice(more);
             // The first message has no type byte (protocol, "Message Formats": StartupMessage).
-            while let Some(length) =
-                bytes.get(usize::from(started)..usize::from(started) + 4).map(|length| {
-                    u32::from_be_bytes(length.try_into().expect("four bytes")) as usize
-                })
+            while let Some(length) = bytes
+                .get(usize::from(started)..usize::from(started) + 4)
+                .map(|length| u32::from_be_bytes(length.try_into().expect("four bytes")) as usize)
             {
                 let end = usize::from(started) + length;
                 if bytes.len() < end {
