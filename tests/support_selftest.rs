@@ -216,3 +216,42 @@ fn elasticsearch_is_read_whole_and_survives_a_kill() {
     assert!(elasticsearch.document(&index, "none").is_none());
     assert_eq!(elasticsearch.indices(), [index]);
 }
+
+#[test]
+fn proxies_hear_a_version_that_falls_and_a_position_that_no_journal_holds() {
+    use std::io::{Read, Write};
+    let server = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = server.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for connection in server.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut &connection, &mut std::io::sink()));
+        }
+    });
+    let say = |port: u16, bytes: &[u8]| {
+        let mut wire = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
+        wire.write_all(bytes).expect("it hears");
+        wire.shutdown(std::net::Shutdown::Write).expect("an end");
+        let _ = wire.read(&mut [0]); // until the proxy has passed everything on and hung up
+    };
+    let (proxy, heard) = support::proxy::versions(port);
+    for version in [5, 6, 6, 4] {
+        let action = format!(r#"{{"index":{{"_index":"i","_id":"1","version":{version}}}}}"#);
+        let body = format!("{action}\n{{}}\n");
+        let head = format!("POST /_bulk HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+        say(proxy.port(), format!("{head}{body}").as_bytes());
+    }
+    let heard = heard.lock().expect("no panic");
+    assert_eq!((heard.count, heard.repeated, heard.wrong.len()), (4, 1, 1), "{heard:?}");
+
+    let folder = support::private_folder("journal");
+    let (proxy, heard) = support::proxy::confirmations(port, folder.path().to_owned());
+    let mut bytes = vec![0, 0, 0, 8, 0, 3, 0, 0];
+    for flushed in [0u64, 7] {
+        bytes.extend_from_slice(&[b'd', 0, 0, 0, 38, b'r']);
+        bytes.extend_from_slice(&[flushed.to_be_bytes(); 3].concat());
+        bytes.extend_from_slice(&[0; 9]);
+    }
+    say(proxy.port(), &bytes);
+    let heard = heard.lock().expect("no panic");
+    assert_eq!((heard.count, heard.wrong.len()), (2, 1), "{heard:?}");
+}

@@ -1,5 +1,6 @@
 //! The store of a data folder, opened only as far as it may be believed; its checkpoints, and its clean end.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Config;
@@ -10,7 +11,7 @@ use crate::pipeline::run::Checkpoint;
 use crate::store::checkpoint::Checkpoints;
 use crate::store::engine::Error;
 use crate::store::folder::Folder;
-use crate::store::guard::Guard;
+use crate::store::guard::{self, Facts, Guard};
 use crate::store::host::ThisHost;
 use crate::store::lmdb::{Durability, Lmdb, Options};
 use crate::store::trust::{self, Question, Verdict};
@@ -46,7 +47,8 @@ pub fn open(
         durability,
         ..Options::default()
     };
-    let engine = Arc::new(Lmdb::open(folder, &options).map_err(failed)?);
+    let engine = Lmdb::open(folder, &options).inspect_err(|error| damaged(&path, error)).map_err(failed)?;
+    let engine = Arc::new(engine);
     let guard = Guard::begin(&path, &ThisHost, journal_id, durability).map_err(failed)?;
     let checkpoints = Checkpoints::open(&path, journal_id).map_err(failed)?;
     let keeper = Keeper {
@@ -55,6 +57,20 @@ pub fn open(
         checkpoints: Mutex::new(checkpoints),
     };
     Ok((engine, Arc::new(keeper)))
+}
+
+/// What the engine itself calls damage is not believed at the next start; an error of the file system proves
+/// nothing about the file.
+fn damaged(store: &Path, error: &Error) {
+    let Error::Broken { reason, .. } = error else { return };
+    if !reason.starts_with("MDB_") {
+        return;
+    }
+    if let Ok(Some(facts)) = guard::read(store)
+        && let Err(error) = guard::write(store, &Facts { distrusted: Some(reason.clone()), ..facts })
+    {
+        tracing::error!(%error, "the store's guard could not be written");
+    }
 }
 
 fn refused(error: trust::Error) -> Failure {

@@ -217,7 +217,9 @@ impl Journal {
         while let Some(oldest) = self.sealed.first() {
             let last = self.sealed.get(1).map_or(self.first, |next| next.first).previous();
             let too_old = now_unix_s.saturating_sub(oldest.sealed_unix_s) > self.options.retain_age_s;
-            let too_many = self.size_bytes() > self.options.retain_bytes;
+            // Half the quota at most: looking back must never be what fills it.
+            let keep = self.options.retain_bytes.min(self.options.quota_bytes / 2);
+            let too_many = self.size_bytes() > keep;
             if last > store_durable || !(too_old || too_many) {
                 break;
             }

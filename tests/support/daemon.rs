@@ -17,7 +17,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Limit of a first backfill or of catching up on a busy machine.
 pub const CATCH_UP: Duration = Duration::from_secs(180);
 /// Limit of noticing what must be refused.
-const REFUSAL_LIMIT: Duration = Duration::from_secs(90);
+const REFUSAL_LIMIT: Duration = Duration::from_secs(30);
 /// How often a busy port may make us configure the daemon anew.
 const PORT_ATTEMPTS: u32 = 5;
 
@@ -143,7 +143,7 @@ impl Daemon {
     /// How it ended by itself.
     pub fn wait_end(&mut self, limit: Duration) -> ExitStatus {
         let mut process = self.process.take().expect("projectord runs");
-        super::wait_for("projectord ends", limit, || process.ended().ok_or_else(|| "it runs".to_owned()))
+        super::wait_for("projectord ends", limit, || process.ended().ok_or_else(|| self.log_end()))
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -434,9 +434,9 @@ impl<E: Engine> Running<E> {
         let ingested = joined("ingest", ingest_thread, limit).await.and_then(|ended| ended);
         let _ = self.apply.send(apply_loop::Input::Stop);
         let applied = joined("apply", apply_thread, limit).await.and_then(|ended| ended);
-        if let Err(Error::ApplyLoop(error)) = &applied
-            && error.is_store()
-        {
+        // Whoever found the damage: the next start must not believe this store (rule 31).
+        let broken = [delivered.as_ref().err(), applied.as_ref().err(), conducted.as_ref().err()];
+        if let Some(error) = broken.into_iter().flatten().find(|error| error.is_store()) {
             self.checkpoints.distrust(&error.to_string());
         }
         // The thread that ended first has the cause; the conductor only saw that one ended.

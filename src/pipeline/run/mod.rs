@@ -122,6 +122,18 @@ fn join(diagnostics: &[crate::model::Diagnostic]) -> String {
 }
 
 impl Error {
+    /// Whether the store itself failed, so that it is not to be believed any more.
+    pub fn is_store(&self) -> bool {
+        use engine::Error::Broken;
+        match self {
+            Error::ApplyLoop(error) => error.is_store(),
+            Error::Store(Broken { .. })
+            | Error::Apply(super::apply::Error::Store(Broken { .. }))
+            | Error::Deliver(deliver::Error::Store(Broken { .. })) => true,
+            _ => false,
+        }
+    }
+
     /// Whether this is a refusal by a safety check rather than a failure.
     pub fn is_refusal(&self) -> bool {
         matches!(
@@ -236,7 +248,13 @@ pub async fn run<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<(), Err
         &journal_id,
         clock.unix_s() as u64,
     )?;
-    let mut applier = Applier::load(Arc::clone(&parts.engine), &journal_id)?;
+    let applier = Applier::load(Arc::clone(&parts.engine), &journal_id).map_err(Error::from);
+    if let Err(error) = &applier
+        && error.is_store()
+    {
+        parts.checkpoints.distrust(&error.to_string());
+    }
+    let mut applier = applier?;
     if let Some(rebuilt) = recovered.rebuilt {
         applier.begin_at(rebuilt.previous());
     }

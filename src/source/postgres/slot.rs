@@ -5,6 +5,7 @@
 //! position (see the gate).
 
 use super::answer::{Answer, answers, only, pin_search_path};
+use super::refusal::refused;
 use super::sql::literal;
 use super::transactions::{self, Blocker};
 use super::{Error, Sql};
@@ -125,6 +126,12 @@ pub async fn create(connection: &mut dyn Sql, name: &str) -> Result<Lsn, Error> 
     connection.rows(CREATE, "SET statement_timeout = 0").await?;
     let version = connection.rows(CREATE, "SELECT pg_catalog.current_setting('server_version_num')").await?;
     let version: u32 = only(CREATE, &version)?.parsed(0)?;
+    // The gate comes later; without this the server's refusal would look like one that another try may mend.
+    let level = connection.rows(CREATE, "SELECT pg_catalog.current_setting('wal_level')").await?;
+    if only(CREATE, &level)?.text(0)? != "logical" {
+        let hint = "ALTER SYSTEM SET wal_level = 'logical'; then restart the server";
+        return Err(refused("source-wal-level", CREATE, "wal_level is not 'logical'", hint));
+    }
     let failover = if version >= 170_000 { ", false, false, true" } else { "" };
     let statement = format!(
         "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot({}, '{PLUGIN}'{failover})",
