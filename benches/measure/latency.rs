@@ -30,8 +30,9 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
     let orders = arguments.number("orders")?;
     let options = arguments.postgres()?;
     let url = arguments.text("url")?.to_owned();
-    // No run writes what an earlier one has written: it would be there at once.
-    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() % 100_000;
+    // No run writes what an earlier one has just written: it would be there at once. Below ten millions, from
+    // where on the server writes a number with an exponent.
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() % 999;
     let arrived = Arc::new(Mutex::new(Vec::new()));
     let began = Instant::now() + Duration::from_millis(200);
     let mut writers = Vec::new();
@@ -51,7 +52,7 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
                     let due = began + Duration::from_secs_f64(number as f64 / rate as f64);
                     tokio::time::sleep_until(due.into()).await;
                     let id = 1 + number * 7919 % orders;
-                    let fee = format!("{}.25", run * 100_000 + number);
+                    let fee = format!("{}.25", run * 10_000 + number % 10_000);
                     client.execute(&update, &[&fee, &(id as i64)]).await?;
                     let committed = Instant::now();
                     late = late.max(committed.saturating_duration_since(due));
@@ -100,7 +101,7 @@ async fn watch(
         let path = format!("/orders/_doc/{id}?_source_includes=shipping_fee");
         loop {
             let (_, answer) = http.call("GET", &path, b"").await?;
-            if String::from_utf8_lossy(&answer).contains(&fee) {
+            if String::from_utf8_lossy(&answer).contains(&format!(":{fee}")) {
                 return Outcome::Ok(committed.elapsed());
             }
             if committed.elapsed() > ARRIVAL_LIMIT {
