@@ -1,3 +1,5 @@
+//! Tests of the control socket over real sockets.
+
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;

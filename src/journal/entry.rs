@@ -215,6 +215,8 @@ pub enum Command {
     Whole { generation: Generation },
     /// The index of this generation was found empty: every document, and the alias again.
     Anew { generation: Generation },
+    /// These tables are to be read again from the source, from a new L.
+    ReadAgain { units: Vec<Unit> },
     /// These documents, by the root row's encoded key in hexadecimal.
     Documents { generation: Generation, keys: Vec<String> },
 }

@@ -1,3 +1,5 @@
+//! Tests of names, exposition and documentation of the metrics.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;

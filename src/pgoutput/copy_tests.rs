@@ -1,3 +1,5 @@
+//! Tests of COPY text.
+
 use proptest::prelude::*;
 
 use super::*;

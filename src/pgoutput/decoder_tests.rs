@@ -1,3 +1,5 @@
+//! Tests of the decoder, with an encoder of their own.
+
 use proptest::prelude::*;
 
 use super::*;

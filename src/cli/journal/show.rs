@@ -196,6 +196,7 @@ fn said(record: &Record, values: Values) -> Vec<(String, Value)> {
             Command::Whole { generation } => {
                 vec![("replay", json!("every document")), ("generation", json!(generation))]
             }
+            Command::ReadAgain { units } => vec![("read again", json!(format!("{} tables", units.len())))],
             Command::Anew { generation } => {
                 vec![("index anew", json!("every document")), ("generation", json!(generation))]
             }

@@ -95,6 +95,7 @@ impl<E: Engine> Applier<E> {
     ) -> Result<(), Error> {
         let (facts, plans) = plans(entry, payload)?;
         let mut storage = meta::storage(work.batch()?)?;
+        self.remove_rekeyed(work, entry, &facts, &plans, &mut storage)?;
         let moved = place(&mut storage, &facts, &plans);
         let before = Arc::clone(&self.compiled);
         let compiled = compile(entry, payload, &storage)?;
@@ -114,6 +115,37 @@ impl<E: Engine> Applier<E> {
         }
         self.close_changed(work, entry)?;
         self.open_generations(work, entry)
+    }
+
+    /// Rows under another key than they will have from now on cannot be found any more: they go, and their
+    /// table is read again (rule 40).
+    fn remove_rekeyed(
+        &mut self,
+        work: &mut Work<'_, E>,
+        entry: EntryNo,
+        facts: &Facts,
+        plans: &PlanSet,
+        storage: &mut Storage,
+    ) -> Result<(), Error> {
+        let before = Arc::clone(&self.compiled);
+        for key in &plans.tables {
+            let Some(table) = before.schema.table(key.table) else { continue };
+            let attnums = |catalog: &crate::model::Catalog, columns: &[usize]| -> Option<Vec<i16>> {
+                let table = catalog.by_id(key.table)?;
+                columns.iter().map(|column| table.columns.get(*column).map(|column| column.attnum)).collect()
+            };
+            let same = table.key.classes == key.classes
+                && attnums(&before.schema.catalog, &table.key.columns)
+                    == attnums(&facts.catalog, &key.columns);
+            if !same {
+                self.remove_rows(work, table, |_, _| true, entry, 0)?;
+                storage.placements.retain(|placement| placement.table != key.table);
+                for unit in self.units.iter_mut().filter(|unit| unit.table == key.table) {
+                    unit.again = true;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Copies a table's rows to its new place in its new order, with its new links, then removes the old.

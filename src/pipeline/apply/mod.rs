@@ -10,7 +10,9 @@
 
 pub mod backfill;
 mod change;
+mod document_key;
 pub mod facts;
+mod order;
 pub mod transaction;
 mod unfold;
 mod work;
@@ -20,11 +22,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::journal::Kind;
-use crate::journal::entry::{Command, Commit, InvalidEntry, Position, Record, Unit};
-use crate::model::{EntryNo, Generation, Key};
-use crate::store::dirty::{self, Class, Mark, Target};
+use crate::journal::entry::{Command, Commit, InvalidEntry, Position, Record};
+use crate::model::{EntryNo, Generation};
+use crate::store::dirty::{self, Target};
 use crate::store::engine::{self, Engine};
-use crate::store::meta::{self, GenerationState, Quarantined, Reached, Stage, UnitState};
+use crate::store::meta::{self, GenerationState, Reached, Stage, UnitState};
 use crate::store::schema::Schema;
 use transaction::Bound;
 use work::Work;
@@ -53,30 +55,6 @@ pub enum Error {
     Gap { after: EntryNo, found: EntryNo },
 }
 
-/// What deliver learnt about one document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settle {
-    pub generation: Generation,
-    pub document: Key,
-    /// The view that was delivered, or refused.
-    pub view: EntryNo,
-    /// In quarantine, and why; else it is in the sink.
-    pub refused: Option<Quarantined>,
-}
-
-/// What is asked of apply beside the journal; the journal need not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// The alias leads to this generation now.
-    Published(Generation),
-    /// Forget these documents' quarantine; they stay undelivered until they change.
-    DropQuarantined(Vec<(Generation, Key)>),
-    /// Try these documents again.
-    RetryQuarantined(Vec<(Generation, Key)>),
-    /// These tables are to be read again from the source, from a new L.
-    ReadAgain(Vec<Unit>),
-}
-
 /// The facts in force, compiled: shared with deliver.
 #[derive(Clone, Debug, Default)]
 pub struct Compiled {
@@ -89,6 +67,8 @@ pub struct Compiled {
 
 /// The fold.
 pub use backfill::{join_chunk, split_chunk};
+pub use document_key::{from_hex, to_hex};
+pub use order::{Order, Settle};
 
 pub struct Applier<E> {
     engine: Arc<E>,
@@ -275,6 +255,15 @@ impl<E: Engine> Applier<E> {
                 }
             }
             Command::Documents { generation, .. } if !self.is_known(*generation) => {}
+            Command::ReadAgain { units } => {
+                for unit in &mut self.units {
+                    if units.iter().any(|named| named.table == unit.table && named.oid == unit.oid) {
+                        *unit = UnitState::unread(unit.table, unit.oid);
+                        meta::put_unit(work.batch()?, unit)?;
+                    }
+                }
+                self.open_generations(work, entry)?;
+            }
             Command::Documents { generation, keys } => {
                 for key in keys {
                     let key = from_hex(key).ok_or_else(|| Error::Message {
@@ -291,81 +280,6 @@ impl<E: Engine> Applier<E> {
     /// Dropped generations owe nothing, whatever is still said of them.
     fn is_known(&self, generation: Generation) -> bool {
         self.generations.iter().any(|state| state.generation == generation)
-    }
-
-    fn settle(&mut self, work: &mut Work<'_, E>, settle: &Settle) -> Result<(), Error> {
-        if !self.is_known(settle.generation) {
-            return Ok(());
-        }
-        let count = count_of(&mut self.reached, settle.generation);
-        dirty::settle(work.batch()?, settle.generation, &settle.document, settle.view, count)?;
-        match &settle.refused {
-            Some(refused) => {
-                let earlier = meta::quarantined(work.batch()?, settle.generation, &settle.document)?;
-                let attempts = earlier.as_ref().map_or(1, |earlier| earlier.attempts + 1);
-                let refused = Quarantined { attempts, ..refused.clone() };
-                meta::put_quarantined(work.batch()?, settle.generation, &settle.document, &refused)?;
-                self.reached.quarantined += u64::from(earlier.is_none());
-                count_of(&mut self.reached, settle.generation).quarantined += u64::from(earlier.is_none());
-            }
-            None if self.reached.quarantined > 0 => {
-                let was = meta::remove_quarantined(work.batch()?, settle.generation, &settle.document)?;
-                self.released(settle.generation, was);
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// A document left the quarantine, if it was there.
-    fn released(&mut self, generation: Generation, was: bool) {
-        self.reached.quarantined = self.reached.quarantined.saturating_sub(u64::from(was));
-        let count = count_of(&mut self.reached, generation);
-        count.quarantined = count.quarantined.saturating_sub(u64::from(was));
-    }
-
-    fn order(&mut self, work: &mut Work<'_, E>, order: &Order) -> Result<(), Error> {
-        match order {
-            Order::Published(generation) => {
-                for state in &mut self.generations {
-                    if state.generation == *generation {
-                        state.published = true;
-                        if state.stage == Stage::Building {
-                            state.stage = Stage::Live;
-                        }
-                        meta::put_generation(work.batch()?, state)?;
-                    }
-                }
-            }
-            Order::DropQuarantined(documents) => {
-                for (generation, document) in documents {
-                    let was = meta::remove_quarantined(work.batch()?, *generation, document)?;
-                    self.released(*generation, was);
-                }
-            }
-            Order::ReadAgain(units) => {
-                for unit in &mut self.units {
-                    if units.iter().any(|named| named.table == unit.table && named.oid == unit.oid) {
-                        unit.begin = EntryNo::ZERO;
-                        unit.complete = false;
-                        meta::put_unit(work.batch()?, unit)?;
-                    }
-                }
-                self.open_generations(work, self.reached.entry)?;
-            }
-            Order::RetryQuarantined(documents) => {
-                for (generation, document) in documents {
-                    if !self.is_known(*generation) {
-                        continue;
-                    }
-                    let entry = self.reached.entry;
-                    let mark = Mark { first: entry, last: entry, class: Class::Change };
-                    let count = count_of(&mut self.reached, *generation);
-                    dirty::mark(work.batch()?, *generation, document, mark, count)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Commits what is open, with how far it has come, and begins anew.
@@ -417,29 +331,4 @@ fn json<T: serde::de::DeserializeOwned>(record: &Record) -> Result<T, Error> {
         entry: record.number,
         source: InvalidEntry { kind: record.kind.name(), reason: error.to_string() },
     })
-}
-
-/// Bytes as hexadecimal digits, as commands name documents.
-pub fn to_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-        text
-    })
-}
-
-/// The reverse of [`to_hex`].
-pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    digits
-        .chunks(2)
-        .map(|pair| {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            Some((high << 4 | low) as u8)
-        })
-        .collect()
 }

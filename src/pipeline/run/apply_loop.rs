@@ -156,6 +156,10 @@ impl<E: Engine> Apply<E> {
         let mut projected = Vec::new();
         let view = self.engine.view()?;
         for state in self.applier.generations() {
+            if state.built_from == EntryNo::ZERO {
+                projected.push((state.generation, EntryNo::ZERO, Lsn::ZERO)); // nothing of it is anywhere yet
+                continue;
+            }
             let entry = dirty::projected(&view, state.generation, reached.entry)?;
             let at = positions.partition_point(|(known, _)| *known <= entry);
             // Older than what is remembered (only after a start): nothing is claimed.

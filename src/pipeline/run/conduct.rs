@@ -10,16 +10,12 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::apply_loop::{self, look};
-use super::deliver_loop::{self, Deliver};
+use super::deliver_loop::{self};
 use super::facts::{self, Looked};
-use super::{Applier, Asked, Error, Running, ingest_loop, thread};
-use crate::journal::entry::{Command, Facts, Intent, Position, Unit};
-use crate::model::{Epoch, Lsn};
-use crate::pipeline::deliver::Deliverer;
-use crate::pipeline::ingest::Order;
+use super::{Applier, Asked, Error, Running, ingest_loop};
 use crate::retry::{self, Backoff};
 use crate::sink::{self, IndexSpec};
-use crate::source::{self, Event, Identity, Resume, Stream};
+use crate::source::{self, Event, Stream};
 use crate::store::engine::Engine;
 use crate::task::backfill::{Backfill, Interrupted};
 
@@ -114,190 +110,6 @@ impl<E: Engine> Running<E> {
                 Some(asked) = self.outside.asks.recv() => self.asked(asked).await,
             }
         }
-    }
-
-    /// Everything from the tables' facts to a stream that has passed the gate.
-    async fn connect(&mut self) -> Result<(Stream, Vec<IndexSpec>), Error> {
-        let before = self.journaled_facts();
-        let known = before.as_ref().map(|facts| facts.catalog.clone()).unwrap_or_default();
-        let looked = facts::look(&self.source, &self.projections, &known).await?;
-        // After a gap nobody knows what the indices lack: all of them are built anew (rule 34).
-        let rebuilt = self.recovered.rebuilt.is_some();
-        let anew: Vec<String> = if rebuilt {
-            looked.parsed.iter().map(|parsed| parsed.name.value.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        let (facts, specs) = self.free_generations(&looked, before.as_ref(), &anew).await?;
-        self.source.prepare_publication(&looked.catalog.tables).await?;
-        if self.recovered.end_lsn.is_none() {
-            self.first_slot().await?;
-        }
-        self.prepare_sink(&specs).await?;
-        if before.as_ref() != Some(&facts) || self.wants_new_facts() {
-            self.journal_facts(&facts).await?;
-            self.recovered.rebuilt = None;
-        }
-        let stream = self.open_stream(&facts).await?;
-        if self.deliver.is_none() {
-            self.start_deliver()?; // rule 37: this process holds the slot now
-        }
-        Ok((stream, specs))
-    }
-
-    /// Facts whose new generations have indices that are not there yet: one left by an earlier journal of
-    /// this data folder may hold documents that nobody knows of.
-    async fn free_generations(
-        &mut self,
-        looked: &Looked,
-        before: Option<&Facts>,
-        anew: &[String],
-    ) -> Result<(Facts, Vec<IndexSpec>), Error> {
-        loop {
-            let facts = self.facts_of(looked, before, anew);
-            let specs = self.indices(&facts, looked);
-            let mut taken = None;
-            for spec in &specs {
-                let known = before
-                    .is_some_and(|before| before.definitions.iter().any(|d| d.generation == spec.generation));
-                if !known && self.sink.look(spec).await?.is_some() {
-                    taken = taken.max(Some(spec.generation.0));
-                }
-            }
-            match taken {
-                None => return Ok((facts, specs)),
-                Some(taken) if taken == u16::MAX => {
-                    return Err(Error::Refused {
-                        code: "generations-exhausted",
-                        reason: "every generation number has an index".to_owned(),
-                        hint: "Delete old indices of this journal.".to_owned(),
-                    });
-                }
-                Some(taken) => self.report.generation_floor = taken,
-            }
-        }
-    }
-
-    /// Rule 3: an Intent before the slot is made, its position after, so that an orphan is recognised.
-    async fn first_slot(&mut self) -> Result<(), Error> {
-        let orphan = self.recovered.intent.is_some();
-        let slot = self.options.slot.clone();
-        if !orphan {
-            let intent = Intent { slot, system_identifier: String::new() };
-            self.order(Order::Intent(intent.clone())).await?;
-            self.recovered.intent = serde_json::to_vec(&intent).ok().map(Into::into);
-        }
-        let waits = |whom: String| tracing::info!(whom, "creating the slot waits for running transactions");
-        let lsn = self.source.create_slot(orphan, &waits).await?;
-        self.order(Order::Position(Position { lsn })).await?;
-        self.recovered.end_lsn = Some(lsn);
-        Ok(())
-    }
-
-    /// Rule 35: indices prepared, then an epoch above all that they have seen, written to them and here
-    /// before the first document.
-    pub(super) async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
-        let mut seen = Epoch(0);
-        let mut empty = Vec::new();
-        for spec in specs {
-            let prepared = self.sink.prepare(spec).await?;
-            seen = seen.max(prepared.epoch);
-            if !prepared.durable {
-                tracing::warn!(
-                    index = spec.index,
-                    "sink-not-durable: the sink may lose acknowledged writes in a crash (rule 39)"
-                );
-            }
-            if prepared.created {
-                empty.push(spec.generation);
-            }
-        }
-        let epoch = match self.epoch {
-            Some(epoch) => epoch,
-            None => {
-                let epoch = self.folder.take_epoch(seen)?;
-                self.epoch = Some(epoch);
-                epoch
-            }
-        };
-        if seen > epoch {
-            return Err(Error::Refused {
-                code: "sink-other-writer",
-                reason: format!(
-                    "an index has epoch {seen}, this process took {epoch}: another daemon writes to it"
-                ),
-                hint: "Stop the other daemon, then start this one again.".to_owned(),
-            });
-        }
-        for spec in specs {
-            self.sink.claim(spec, epoch).await?;
-        }
-        // A new generation is built whole in any case; for one that was built before, the index is gone.
-        for generation in empty {
-            if self.recovered.facts.is_some() {
-                self.order(Order::Command(Command::Anew { generation })).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn open_stream(&mut self, facts: &Facts) -> Result<Stream, Error> {
-        let end_lsn = Some(self.progress.borrow().journaled).filter(|lsn| *lsn != Lsn::ZERO);
-        let recorded: Option<Identity> =
-            self.recovered.connected.as_ref().and_then(|payload| serde_json::from_slice(payload).ok());
-        let resume = Resume {
-            end_lsn: end_lsn.or(self.recovered.end_lsn),
-            recorded,
-            tables: facts.catalog.tables.clone(),
-        };
-        let stream = self.source.connect(&resume).await?;
-        for warning in &stream.warnings {
-            tracing::warn!("{warning}");
-        }
-        self.recovered.connected = serde_json::to_vec(&stream.identity).ok().map(Into::into);
-        self.report.identity = Some(stream.identity.clone());
-        if !stream.joined.is_empty() {
-            // Hazards 10, 33: what was written before they joined is not in the stream.
-            let joined = facts.catalog.tables.iter().flat_map(|table| {
-                table
-                    .row_oids()
-                    .filter(|oid| stream.joined.contains(oid) || stream.joined.contains(&table.oid))
-                    .map(|oid| Unit { table: table.id, oid })
-            });
-            let order = crate::pipeline::apply::Order::ReadAgain(joined.collect());
-            let _ = self.apply.send(apply_loop::Input::Order(order)); // a dead apply is noticed elsewhere
-        }
-        let confirm = ingest_loop::Input::Confirm(Arc::clone(&stream.confirm));
-        let connected = ingest_loop::Input::Events(vec![Event::Connected(stream.identity.clone())]);
-        for input in [confirm, connected] {
-            self.ingest.send(input).await.map_err(|_| Error::Panicked("ingest"))?;
-        }
-        Ok(stream)
-    }
-
-    fn start_deliver(&mut self) -> Result<(), Error> {
-        let Some(epoch) = self.epoch else { return Ok(()) };
-        let (inputs, receiver) = threads::channel();
-        let deliver = Deliver {
-            deliverer: Deliverer::new(self.options.deliver, epoch),
-            engine: Arc::clone(&self.engine),
-            board: Arc::clone(&self.board),
-            inputs: receiver,
-            answers: inputs.clone(),
-            apply: self.apply.clone(),
-            sink: Arc::clone(&self.sink),
-            runtime: tokio::runtime::Handle::current(),
-            observer: Arc::clone(&self.observer),
-            clock: self.clock,
-            full_request: self.options.deliver.bulk_documents.min(500),
-            trouble: self.sink_trouble.0.clone(),
-            commits: hashbrown::HashMap::new(),
-        };
-        self.deliver_thread = Some(thread("deliver", self.ended_sender.clone(), move || deliver.run())?);
-        // Changes of the store and of what is durable wake the threads.
-        tokio::spawn(forward(self.changed.clone(), inputs.clone(), || deliver_loop::Input::Changed));
-        self.deliver = Some(inputs);
-        Ok(())
     }
 
     /// One connection's life.
@@ -406,7 +218,7 @@ impl<E: Engine> Running<E> {
     }
 
     /// A table's columns are not those of the facts any more: apply has said so.
-    fn wants_new_facts(&self) -> bool {
+    pub(super) fn wants_new_facts(&self) -> bool {
         let published = look(&self.board);
         published.reached.entry >= self.report.facts_entry && published.units.iter().any(|unit| unit.again)
     }

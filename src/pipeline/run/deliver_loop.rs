@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use tokio::sync::watch;
 
-use super::apply_loop::{self, Board, Published};
+use super::apply_loop::{self, Board};
 use super::clock::Clock;
 use super::ingest_loop::TICK;
 use crate::model::Outcome;
@@ -15,7 +15,7 @@ use crate::pipeline::Observer;
 use crate::pipeline::deliver::{Deliverer, Error, Frame, OpenGeneration};
 use crate::sink::{self, Sink};
 use crate::store::engine::Engine;
-use crate::store::meta::{self, Stage};
+use crate::store::meta::{self, GenerationState, Stage};
 
 /// With a request on its way, a request that is not full waits this long for more documents.
 const GATHER: Duration = Duration::from_millis(5);
@@ -97,7 +97,9 @@ impl<E: Engine> Deliver<E> {
     /// Assembles and sends one request from a view of its own.
     fn request(&mut self, gathering: &mut Option<Instant>) -> Result<Sent, Error> {
         let published = apply_loop::look(&self.board);
-        let Some(open) = open_generations(&published) else { return Ok(Sent::Nothing) };
+        if !published.caught_up {
+            return Ok(Sent::Nothing);
+        }
         let dirty: u64 = published.reached.dirty.iter().map(|(_, count)| count.changes + count.scanned).sum();
         if self.deliverer.in_flight() > 0 && (dirty as usize) < self.full_request {
             let since = *gathering.get_or_insert_with(Instant::now);
@@ -110,6 +112,11 @@ impl<E: Engine> Deliver<E> {
         let reached = meta::reached(&view)?;
         if reached.inside || reached.facts != published.compiled.entry {
             return Ok(Sent::Nothing); // rule 29; or facts that are being published just now
+        }
+        // Of this very view: what was published may be a moment older, and a table may have opened or closed.
+        let open = open_generations(&meta::generations(&view)?);
+        if open.is_empty() {
+            return Ok(Sent::Nothing);
         }
         let began = Instant::now();
         let frame = Frame { read: &view, entry: reached.entry, compiled: &published.compiled, open: &open };
@@ -177,16 +184,11 @@ enum Sent {
     Nothing,
 }
 
-/// Generations that may be delivered; nothing before apply has caught up, or when none is open.
-fn open_generations(published: &Published) -> Option<Vec<OpenGeneration>> {
-    if !published.caught_up {
-        return None;
-    }
-    let open: Vec<_> = published
-        .generations
+/// Generations that may be delivered (rule 17).
+fn open_generations(states: &[GenerationState]) -> Vec<OpenGeneration> {
+    states
         .iter()
         .filter(|state| matches!(state.stage, Stage::Building | Stage::Live))
         .map(|state| OpenGeneration { generation: state.generation, index: state.index.as_str().into() })
-        .collect();
-    (!open.is_empty()).then_some(open)
+        .collect()
 }

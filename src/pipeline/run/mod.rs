@@ -7,6 +7,7 @@
 pub mod apply_loop;
 pub mod clock;
 mod conduct;
+mod connect;
 pub mod deliver_loop;
 mod facts;
 pub mod ingest_loop;

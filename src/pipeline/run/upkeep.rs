@@ -320,7 +320,7 @@ impl<E: Engine> Running<E> {
             .collect();
         self.report.specs = Some(specs);
         self.journal_facts(&facts).await?;
-        let _ = self.apply.send(apply_loop::Input::Order(apply::Order::ReadAgain(units)));
+        self.order(Order::Command(Command::ReadAgain { units })).await?;
         Ok(Told::Done { what: format!("reading {} again, into new indices", names.join(", ")), entry: None })
     }
 }

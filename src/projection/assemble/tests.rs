@@ -1,3 +1,5 @@
+//! Tests of assembled documents.
+
 use std::time::Instant;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of what compiles, and of every mistake with its place.
+
 use super::*;
 use crate::model::TableId;
 use crate::projection::definition;

@@ -1,3 +1,5 @@
+//! Tests of definitions and of every mistake with its place.
+
 use super::*;
 
 #[test]

@@ -7,11 +7,15 @@
 //! their own (rule 25), and there is one queue, one way to settle. A *barrier* is what an ended scan leaves
 //! behind (rule 23).
 
+mod scan;
+
 use std::ops::ControlFlow;
 
 use super::engine::{Batch, Error, Read, Space};
 use super::part;
 use crate::model::{EntryNo, Generation, Key};
+pub use scan::{Scan, Target, add_scan, advance_scan, lift_barriers, next_scan, scans};
+use scan::{barriers, read_scan};
 
 const MARK: u8 = b'M';
 const QUEUE: u8 = b'Q';
@@ -229,207 +233,6 @@ fn hashed_document<R: Read>(read: &R, generation: Generation, bytes: &[u8]) -> R
     Ok(value.get(17..).ok_or_else(|| damaged("a mark"))?.to_vec())
 }
 
-/// What a scan covers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// Every document of the projection.
-    Whole,
-    /// The rows of a node's parent that the node's join leads up to from this key.
-    Prefix { node: u16, key: Key },
-}
-
-impl Target {
-    fn encode(&self) -> Vec<u8> {
-        match self {
-            Target::Whole => vec![0],
-            Target::Prefix { node, key } => [&[1][..], &node.to_be_bytes(), key].concat(),
-        }
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Target> {
-        match bytes.split_first()? {
-            (0, _) => Some(Target::Whole),
-            (1, rest) => {
-                let (node, key) = rest.split_first_chunk::<2>()?;
-                Some(Target::Prefix { node: u16::from_be_bytes(*node), key: key.to_vec() })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// A scan that is not over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scan {
-    pub target: Target,
-    /// Hops between its rows and the root: 0 for rows of the root itself (rule 23).
-    pub depth: u16,
-    pub first: EntryNo,
-    pub last: EntryNo,
-    /// Has begun: no change joins it any more (rule 22).
-    pub running: bool,
-    /// Where it goes on.
-    pub cursor: Option<Vec<u8>>,
-}
-
-fn scan_key(generation: Generation, running: bool, target: &[u8]) -> Vec<u8> {
-    let mut key = head(SCAN, generation);
-    key.push(u8::from(!running));
-    part::put(&mut key, target);
-    key
-}
-
-fn order_key(generation: Generation, first: EntryNo, target: &[u8]) -> Vec<u8> {
-    let mut key = head(ORDER, generation);
-    key.extend_from_slice(&first.0.to_be_bytes());
-    part::put(&mut key, target);
-    key
-}
-
-fn scan_value(scan: &Scan, target: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(64);
-    value.extend_from_slice(&scan.first.0.to_be_bytes());
-    value.extend_from_slice(&scan.last.0.to_be_bytes());
-    value.extend_from_slice(&scan.depth.to_be_bytes());
-    value.extend_from_slice(&(target.len() as u32).to_be_bytes());
-    value.extend_from_slice(target);
-    if let Some(cursor) = &scan.cursor {
-        value.extend_from_slice(cursor);
-    }
-    value
-}
-
-fn read_scan(running: bool, value: &[u8]) -> Result<Scan, Error> {
-    let scan = || {
-        let depth = u16::from_be_bytes(*value.get(16..)?.first_chunk::<2>()?);
-        let length = u32::from_be_bytes(*value.get(18..)?.first_chunk::<4>()?) as usize;
-        let (target, cursor) = value.get(22..)?.split_at_checked(length)?;
-        Some(Scan {
-            target: Target::decode(target)?,
-            depth,
-            first: number(value, 0)?,
-            last: number(value, 8)?,
-            running,
-            cursor: (!cursor.is_empty()).then(|| cursor.to_vec()),
-        })
-    };
-    scan().ok_or_else(|| damaged("a scan"))
-}
-
-/// All scans of a generation, the running one first.
-pub fn scans<R: Read>(read: &R, generation: Generation) -> Result<Vec<Scan>, Error> {
-    let prefix = head(SCAN, generation);
-    let mut scans = Vec::new();
-    let mut failed = None;
-    read.scan(Space::Dirty, &prefix, None, &mut |entry, value| match read_scan(
-        entry[prefix.len()] == 0,
-        value,
-    ) {
-        Ok(scan) => {
-            scans.push(scan);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(scans), Err)
-}
-
-/// Adds a scan that owes the entries from the first to the last of `owed`, or joins the one for the same
-/// target that has not begun (rule 22). It takes over the `first` of open scans and barriers further from the root: a document that they still owe may have moved
-/// behind this one (rule 23).
-pub fn add_scan<B: Batch>(
-    batch: &mut B,
-    generation: Generation,
-    target: Target,
-    depth: u16,
-    owed: (EntryNo, EntryNo),
-    count: &mut Count,
-) -> Result<(), Error> {
-    let (mut first, last) = owed;
-    for open in scans(batch, generation)? {
-        if open.depth > depth {
-            first = first.min(open.first);
-        }
-    }
-    for barrier in barriers(batch, generation)? {
-        if barrier.depth > depth {
-            first = first.min(barrier.first);
-        }
-    }
-    let bytes = target.encode();
-    let waiting = batch
-        .get(Space::Dirty, &scan_key(generation, false, &bytes))?
-        .map(|value| read_scan(false, value))
-        .transpose()?;
-    let scan = match waiting {
-        None => {
-            count.scans += 1;
-            Scan { target, depth, first, last, running: false, cursor: None }
-        }
-        Some(waiting) => {
-            if waiting.first > first {
-                batch.delete(Space::Dirty, &order_key(generation, waiting.first, &bytes))?;
-            }
-            Scan { first: waiting.first.min(first), last: waiting.last.max(last), ..waiting }
-        }
-    };
-    batch.put(Space::Dirty, &scan_key(generation, false, &bytes), &scan_value(&scan, &bytes))?;
-    batch.put(
-        Space::Dirty,
-        &order_key(generation, scan.first, &bytes),
-        &scan_key(generation, false, &bytes),
-    )?;
-    Ok(())
-}
-
-/// The scan to unfold next: the running one, else the oldest waiting one, which is running from now on.
-pub fn next_scan<B: Batch>(batch: &mut B, generation: Generation) -> Result<Option<Scan>, Error> {
-    let mut prefix = head(SCAN, generation);
-    prefix.push(0);
-    if let Some((_, value)) = first_of(batch, &prefix)? {
-        return read_scan(true, &value).map(Some);
-    }
-    let Some((order, key)) = first_of(batch, &head(ORDER, generation))? else { return Ok(None) };
-    let value = batch.get(Space::Dirty, &key)?.ok_or_else(|| damaged("the order of scans"))?;
-    let scan = Scan { running: true, ..read_scan(false, value)? };
-    let bytes = scan.target.encode();
-    batch.delete(Space::Dirty, &order)?;
-    batch.delete(Space::Dirty, &key)?;
-    batch.put(Space::Dirty, &scan_key(generation, true, &bytes), &scan_value(&scan, &bytes))?;
-    Ok(Some(scan))
-}
-
-/// Moves a running scan's cursor, or ends it at `entry` and leaves a barrier.
-pub fn advance_scan<B: Batch>(
-    batch: &mut B,
-    generation: Generation,
-    scan: &Scan,
-    cursor: Option<Vec<u8>>,
-    entry: EntryNo,
-    count: &mut Count,
-) -> Result<(), Error> {
-    let bytes = scan.target.encode();
-    let key = scan_key(generation, true, &bytes);
-    match cursor {
-        Some(cursor) => {
-            let scan = Scan { cursor: Some(cursor), ..scan.clone() };
-            batch.put(Space::Dirty, &key, &scan_value(&scan, &bytes))
-        }
-        None => {
-            batch.delete(Space::Dirty, &key)?;
-            count.scans = count.scans.saturating_sub(1);
-            let mut barrier = head(BARRIER, generation);
-            barrier.extend_from_slice(&entry.0.to_be_bytes());
-            barrier.extend_from_slice(&scan.first.0.to_be_bytes());
-            barrier.extend_from_slice(&scan.depth.to_be_bytes());
-            batch.put(Space::Dirty, &barrier, &[])
-        }
-    }
-}
-
 /// A key and its value, copied out.
 type Entry = (Vec<u8>, Vec<u8>);
 
@@ -440,29 +243,6 @@ fn first_of<R: Read>(read: &R, prefix: &[u8]) -> Result<Option<Entry>, Error> {
         ControlFlow::Break(())
     })?;
     Ok(first)
-}
-
-/// What an ended scan leaves: it holds the watermark at its `first` until everything that was owed at
-/// `until` is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Barrier {
-    until: EntryNo,
-    first: EntryNo,
-    depth: u16,
-}
-
-fn barriers<R: Read>(read: &R, generation: Generation) -> Result<Vec<Barrier>, Error> {
-    let prefix = head(BARRIER, generation);
-    let mut barriers = Vec::new();
-    read.scan(Space::Dirty, &prefix, None, &mut |key, _| {
-        let rest = &key[prefix.len()..];
-        if let (Some(until), Some(first), Some(depth)) = (number(rest, 0), number(rest, 8), rest.get(16..18))
-        {
-            barriers.push(Barrier { until, first, depth: u16::from_be_bytes([depth[0], depth[1]]) });
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(barriers)
 }
 
 /// The oldest entry that a point or a scan still owes.
@@ -481,25 +261,6 @@ fn oldest_owed<R: Read>(read: &R, generation: Generation) -> Result<Option<Entry
         take(Some(read_scan(true, &value)?.first));
     }
     Ok(oldest)
-}
-
-/// Removes the barriers that hold nothing any more.
-pub fn lift_barriers<B: Batch>(batch: &mut B, generation: Generation) -> Result<(), Error> {
-    let barriers = barriers(batch, generation)?;
-    if barriers.is_empty() {
-        return Ok(());
-    }
-    let oldest = oldest_owed(batch, generation)?;
-    for barrier in barriers {
-        if oldest.is_none_or(|oldest| oldest > barrier.until) {
-            let mut key = head(BARRIER, generation);
-            key.extend_from_slice(&barrier.until.0.to_be_bytes());
-            key.extend_from_slice(&barrier.first.0.to_be_bytes());
-            key.extend_from_slice(&barrier.depth.to_be_bytes());
-            batch.delete(Space::Dirty, &key)?;
-        }
-    }
-    Ok(())
 }
 
 /// Everything up to this entry is in the sink: just before the oldest entry that a point, a scan or a

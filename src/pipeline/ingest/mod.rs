@@ -5,13 +5,18 @@
 //! after each sync. It decodes nothing but the first bytes of a message, and waits for nobody downstream. It
 //! knows no thread and no clock.
 
+mod head;
+mod transaction;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hashbrown::HashMap;
 
-use crate::journal::entry::{self, Backfill, Command, Commit, Facts, Intent, Position};
+use crate::journal::entry::{Backfill, Command, Facts, Intent, Position};
+use head::Head;
+
 use crate::journal::{self, Journal, Kind};
 use crate::model::{EntryNo, Lsn};
 use crate::pgoutput::decoder::decode;
@@ -123,17 +128,6 @@ pub struct Ingest {
     last_position: Duration,
     /// Since when data is pending that was not yet journaled (rule 2).
     pending_since: Option<Duration>,
-}
-
-/// What a segment has to repeat (rules 6, 8).
-#[derive(Debug, Default)]
-struct Head {
-    facts: Option<Bytes>,
-    connected: Option<Bytes>,
-    relations: HashMap<u32, Bytes>,
-    /// Relations whose messages are gathered and not appended yet: a segment that begins now must not
-    /// announce them in front of rows of the older layout.
-    announced: Vec<(u32, Bytes)>,
 }
 
 impl Ingest {
@@ -263,7 +257,7 @@ impl Ingest {
         self.append(Kind::Connected, &[&payload])?;
         self.head.connected = Some(payload.into());
         self.head.relations.clear();
-        self.set_head();
+        self.journal.set_head(self.head.records());
         Ok(())
     }
 
@@ -285,98 +279,6 @@ impl Ingest {
         }
         self.head.announced.clear();
         Ok(())
-    }
-
-    fn message(&mut self, payload: &Bytes) -> Result<(), Error> {
-        if payload.len() > MESSAGE_BYTES_MAX {
-            return Err(Error::TooLarge { bytes: payload.len(), limit: MESSAGE_BYTES_MAX });
-        }
-        match payload.first() {
-            Some(b'I' | b'U' | b'D' | b'T') => self.row(payload),
-            Some(b'R') => self.relation(payload),
-            Some(b'B') => self.begin(payload),
-            Some(b'C') => self.commit(payload),
-            Some(b'M') => self.marker(payload),
-            Some(b'Y' | b'O') => self.gather(payload),
-            _ => Err(Error::Stream("an empty or unknown message".to_owned())),
-        }
-    }
-
-    fn begin(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let Message::Begin { final_lsn, xid, .. } = parse(payload)? else {
-            return Err(Error::Stream("BEGIN is another message".to_owned()));
-        };
-        if self.open.is_some() {
-            return Err(Error::Stream("BEGIN inside a transaction".to_owned()));
-        }
-        self.open = Some(OpenTransaction {
-            first: self.journal.end().next(),
-            commit: final_lsn,
-            xid,
-            rows: 0,
-            messages: Vec::new(),
-            parts: false,
-        });
-        Ok(())
-    }
-
-    fn row(&mut self, payload: &[u8]) -> Result<(), Error> {
-        if let Some(open) = &mut self.open {
-            open.rows = open.rows.saturating_add(1);
-        }
-        self.gather(payload)
-    }
-
-    fn relation(&mut self, payload: &Bytes) -> Result<(), Error> {
-        if let Some(oid) = payload.get(1..5) {
-            let oid = u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]);
-            // A copy: a slice would keep the whole block that it was read in alive.
-            self.head.announced.push((oid, Bytes::copy_from_slice(payload)));
-        }
-        self.gather(payload)
-    }
-
-    fn gather(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let Some(open) = &mut self.open else {
-            // Type and origin outside a transaction carry nothing; a row there would be lost.
-            return match payload.first() {
-                Some(b'Y' | b'O' | b'R') => Ok(()),
-                _ => Err(Error::Stream("a row outside a transaction".to_owned())),
-            };
-        };
-        if !open.messages.is_empty() && open.messages.len() + payload.len() > self.options.part_bytes {
-            let messages = std::mem::take(&mut open.messages);
-            open.parts = true;
-            self.append_raw(Kind::TransactionPart, &[&messages])?;
-        }
-        if let Some(open) = &mut self.open {
-            entry::put_message(&mut open.messages, payload);
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let Message::Commit { commit, end, time_us, .. } = parse(payload)? else {
-            return Err(Error::Stream("COMMIT is another message".to_owned()));
-        };
-        let Some(open) = self.open.take() else {
-            return Err(Error::Stream("COMMIT without BEGIN".to_owned()));
-        };
-        if open.commit != commit {
-            return Err(Error::Stream(format!("BEGIN announced {}, COMMIT is {commit}", open.commit)));
-        }
-        // Rule 6: we always start at the journal's end, so a known transaction is a mistake, not a repeat.
-        if end <= self.end_lsn {
-            return Err(Error::Stream(format!(
-                "a transaction that ends at {end} came again; the journal ends at {}",
-                self.end_lsn
-            )));
-        }
-        let head = Commit { commit, end, time_us, xid: open.xid, rows: open.rows, first: open.first };
-        self.append(Kind::Transaction, &[&head.encode(), &open.messages])?;
-        self.end_lsn = end;
-        self.idle = None;
-        self.append_waiting()
     }
 
     fn marker(&mut self, payload: &[u8]) -> Result<(), Error> {
@@ -440,14 +342,14 @@ impl Ingest {
                     self.end_lsn = position.lsn; // may lie behind: another server's positions
                     self.head.connected = None;
                     self.head.relations.clear();
-                    self.set_head();
+                    self.journal.set_head(self.head.records());
                     number
                 }
                 Order::Facts(facts) => {
                     let payload = json(facts);
                     let number = self.append(Kind::Facts, &[&payload])?;
                     self.head.facts = Some(payload.into());
-                    self.set_head();
+                    self.journal.set_head(self.head.records());
                     number
                 }
                 Order::Chunk(chunk) => {
@@ -470,24 +372,9 @@ impl Ingest {
         let number = self.journal.append(kind, payload)?;
         if !self.head.announced.is_empty() && matches!(kind, Kind::Transaction | Kind::TransactionPart) {
             self.head.relations.extend(self.head.announced.drain(..));
-            self.set_head();
+            self.journal.set_head(self.head.records());
         }
         Ok(number)
-    }
-
-    fn set_head(&mut self) {
-        let mut records = Vec::new();
-        records.extend(self.head.facts.iter().map(|facts| (Kind::Facts, facts.clone())));
-        records.extend(self.head.connected.iter().map(|connected| (Kind::Connected, connected.clone())));
-        if !self.head.relations.is_empty() {
-            let mut relations = BytesMut::new();
-            for relation in self.head.relations.values() {
-                relations.extend_from_slice(&(relation.len() as u32).to_le_bytes());
-                relations.extend_from_slice(relation);
-            }
-            records.push((Kind::TransactionPart, relations.freeze()));
-        }
-        self.journal.set_head(records);
     }
 }
 

@@ -1,0 +1,35 @@
+//! What a segment has to repeat in front of its entries, so that it can be read alone (rules 6, 8).
+
+use bytes::{Bytes, BytesMut};
+use hashbrown::HashMap;
+
+use crate::journal::Kind;
+
+/// Facts, connection and relations in force at the journal's end.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    pub facts: Option<Bytes>,
+    pub connected: Option<Bytes>,
+    pub relations: HashMap<u32, Bytes>,
+    /// Relations whose messages are gathered and not appended yet: a segment that begins now must not
+    /// announce them in front of rows of the older layout.
+    pub announced: Vec<(u32, Bytes)>,
+}
+
+impl Head {
+    /// As the journal takes it; the relations are one record, each message behind its length.
+    pub fn records(&self) -> Vec<(Kind, Bytes)> {
+        let mut records = Vec::new();
+        records.extend(self.facts.iter().map(|facts| (Kind::Facts, facts.clone())));
+        records.extend(self.connected.iter().map(|connected| (Kind::Connected, connected.clone())));
+        if !self.relations.is_empty() {
+            let mut relations = BytesMut::new();
+            for relation in self.relations.values() {
+                relations.extend_from_slice(&(relation.len() as u32).to_le_bytes());
+                relations.extend_from_slice(relation);
+            }
+            records.push((Kind::TransactionPart, relations.freeze()));
+        }
+        records
+    }
+}
