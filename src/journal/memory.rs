@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::{File, Files};
 
-/// Writes are torn at multiples of this, or at any byte: a disk's sector.
+/// A disk's sector: writes are torn at multiples of this, or at any byte.
 const SECTOR_BYTES: usize = 512;
 
 /// See the module. Clones are the same folder.
@@ -65,9 +65,7 @@ impl Change {
     fn apply(&self, content: &mut Vec<u8>) {
         match self {
             Change::Write { offset, bytes } => {
-                if content.len() < offset + bytes.len() {
-                    content.resize(offset + bytes.len(), 0);
-                }
+                content.resize(content.len().max(offset + bytes.len()), 0);
                 content[*offset..offset + bytes.len()].copy_from_slice(bytes);
             }
             Change::Length(length) => content.resize(*length, 0),
@@ -229,12 +227,10 @@ impl MemoryFiles {
     /// Flips one bit of a file, on the disk and in the page cache. Nothing happens behind the file's end.
     pub fn flip(&self, name: &str, offset: u64, bit: u8) {
         let mut disk = self.disk();
-        let Some(inode) = disk.names.get(name).copied() else { return };
+        let inode = disk.names.get(name).copied().unwrap_or_default();
         if let Some(inode) = disk.inodes.get_mut(&inode) {
-            for content in [&mut inode.content, &mut inode.durable] {
-                if let Some(byte) = content.get_mut(offset as usize) {
-                    *byte ^= 1 << (bit % 8);
-                }
+            for byte in [&mut inode.content, &mut inode.durable].map(|bytes| bytes.get_mut(offset as usize)) {
+                byte.into_iter().for_each(|byte| *byte ^= 1 << (bit % 8));
             }
         }
     }
@@ -248,8 +244,8 @@ impl MemoryFiles {
     /// Puts a file in place, durably.
     pub fn put(&self, name: &str, content: Vec<u8>) {
         let mut disk = self.disk();
-        disk.last_inode += 1;
-        let number = disk.last_inode;
+        let number = disk.last_inode + 1;
+        disk.last_inode = number;
         disk.inodes.insert(number, Inode { durable: content.clone(), content, ..Inode::default() });
         disk.names.insert(name.to_owned(), number);
         disk.durable_names.insert(name.to_owned(), number);
@@ -258,10 +254,8 @@ impl MemoryFiles {
     /// A folder of its own with the same content; everything in it is durable.
     pub fn copy(&self) -> MemoryFiles {
         let copy = MemoryFiles::new();
-        let names: Vec<String> = self.disk().names.keys().cloned().collect();
-        for name in names {
-            copy.put(&name, self.content(&name).unwrap_or_default());
-        }
+        let names = self.list().unwrap_or_default();
+        names.iter().for_each(|name| copy.put(name, self.content(name).unwrap_or_default()));
         copy
     }
 

@@ -1,3 +1,5 @@
+//! Tests of the sink in memory.
+
 use super::*;
 use crate::model::Generation;
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::chunk_size::{CHUNK_ROWS, adapted};
 use crate::journal::entry::{Backfill as Units, Unit};
 use crate::model::{Catalog, EntryNo, Table};
 use crate::pipeline::Observer;
@@ -33,8 +34,6 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 const KEYS_AT_ONCE: usize = 500;
 /// A marker that has not come back after so long is given up, and with it this attempt.
 const MARKER_WAIT_MAX: Duration = Duration::from_secs(600);
-/// The smallest and largest chunk, in rows.
-const CHUNK_ROWS: (u32, u32) = (100, 50_000);
 
 /// Limits, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -365,13 +364,6 @@ async fn appended(done: oneshot::Receiver<Done>) -> Result<EntryNo, Interrupted>
     }
 }
 
-/// The next chunk's rows, so that its SELECT takes about as long as it should.
-fn adapted(rows: u32, took: Duration, target: Duration) -> u32 {
-    let ratio = target.as_secs_f64() / took.as_secs_f64().max(0.001);
-    let next = f64::from(rows) * ratio.clamp(0.5, 2.0);
-    (next as u32).clamp(CHUNK_ROWS.0, CHUNK_ROWS.1)
-}
-
 /// The texts of a key's columns.
 fn key_texts(table: &Table, key: &[u8]) -> Option<Vec<String>> {
     let mut rest = key;
@@ -383,23 +375,4 @@ fn key_texts(table: &Table, key: &[u8]) -> Option<Vec<String>> {
         rest = after;
     }
     Some(texts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_grow_and_shrink_towards_the_target_within_bounds() {
-        let target = Duration::from_millis(100);
-        for (rows, took_ms, expected) in [
-            (1_000, 100, 1_000),
-            (1_000, 10, 2_000),
-            (1_000, 1_000, 500),
-            (100, 9_999, 100),
-            (50_000, 1, 50_000),
-        ] {
-            assert_eq!(adapted(rows, Duration::from_millis(took_ms), target), expected);
-        }
-    }
 }

@@ -1,3 +1,4 @@
 //! Finite jobs over the same rooms.
 
 pub mod backfill;
+mod chunk_size;

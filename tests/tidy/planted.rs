@@ -29,7 +29,7 @@ fn a_forbidden_import_is_found_in_every_spelling() {
         check(imports, "src/store/tests.rs", text, None);
     }
     check(imports, "src/journal/x.rs", "use crate::projection::Plan;", Some("must not import projection"));
-    check(imports, "src/batch.rs", "use crate::retry::Class;", Some("must not import retry"));
+    check(imports, "src/progress.rs", "use crate::retry::Class;", Some("must not import retry"));
     check(imports, "src/cache/mod.rs", "", Some("no place in the table"));
 }
 
@@ -73,7 +73,7 @@ fn noise_in_a_quiet_room_is_found() {
         check(quiet, "src/retry.rs", text, Some("a quiet room names"));
         check(quiet, "src/store/x.rs", text, None);
     }
-    check(quiet, "src/batch.rs", "use std::time::Duration; // never std::time::Instant", None);
+    check(quiet, "src/progress.rs", "use std::time::Duration; // never std::time::Instant", None);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tests of conditions: three-valued logic, and mistakes with their places.
+
 use super::*;
 use crate::projection::definition;
 use crate::projection::shop;

@@ -1,3 +1,5 @@
+//! Tests of bulk requests and answers.
+
 use super::*;
 
 fn index(id: &str, version: u64) -> Document {

@@ -23,6 +23,7 @@ pub mod sql;
 pub mod stream;
 pub mod tls;
 pub mod transactions;
+mod wording;
 
 pub use client::SqlClient;
 pub use connection::Connection;

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::catalog::listing::{ListedTable, Resolved, list_tables, resolve};
+use super::catalog::listing::list_tables;
 use super::gate::{self, Expected, NeededTable};
 use super::snapshot::{self, WaitOut, Waiting};
 use super::stream::{self, StatusHook};
+use super::wording::{describe, lookup};
 use super::{Connection, Error, Options, SqlClient, catalog, client, publication, slot};
 use crate::model::{Catalog, Lsn, Table};
 use crate::source::{
@@ -33,8 +34,6 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The smallest chunk that a slow SELECT is cut down to.
 const CHUNK_ROWS_MIN: u32 = 10;
-/// Tables named as what was perhaps meant.
-const SUGGESTIONS: usize = 3;
 
 /// See the module.
 pub struct Postgres {
@@ -312,35 +311,6 @@ impl Postgres {
                 Waiting::For(blockers) => waits(describe(&blockers)),
             }
             sleep(POLL_EVERY).await;
-        }
-    }
-}
-
-fn describe(blockers: &[super::transactions::Blocker]) -> String {
-    match blockers {
-        [] => "a transaction that is just ending".to_owned(),
-        [first] => first.to_string(),
-        [first, rest @ ..] => format!("{first}, and {} more", rest.len()),
-    }
-}
-
-/// A table by the name that a projection file gives, or what it may have meant.
-fn lookup<'a>(listed: &'a [ListedTable], name: &str) -> Result<&'a ListedTable, Vec<String>> {
-    if let Some((schema, bare)) = name.split_once('.')
-        && let Some(table) = listed.iter().find(|table| table.schema == schema && table.name == bare)
-    {
-        return Ok(table);
-    }
-    match resolve(listed, name) {
-        Resolved::One(table) => Ok(table),
-        Resolved::Ambiguous(schemas) => {
-            Err(schemas.iter().map(|schema| format!("{schema}.{name}")).collect())
-        }
-        Resolved::Missing => {
-            let bare = name.rsplit('.').next().unwrap_or(name);
-            let near = |table: &&ListedTable| table.name.contains(bare) || bare.contains(&table.name);
-            let near = listed.iter().filter(near).take(SUGGESTIONS);
-            Err(near.map(|table| format!("{}.{}", table.schema, table.name)).collect())
         }
     }
 }

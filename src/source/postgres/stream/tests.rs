@@ -1,3 +1,5 @@
+//! Tests of the stream against a server of their own making.
+
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::*;
