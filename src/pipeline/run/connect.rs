@@ -156,7 +156,8 @@ impl<E: Engine> Running<E> {
         }
         self.recovered.connected = serde_json::to_vec(&stream.identity).ok().map(Into::into);
         self.report.identity = Some(stream.identity.clone());
-        if !stream.joined.is_empty() {
+        // At the first connection nobody has read anything yet.
+        if resume.recorded.is_some() && !stream.joined.is_empty() {
             // Hazards 10, 33: what was written before they joined is not in the stream. Journaled before the
             // identity that knows them, so that a crash in between forgets neither.
             let mut units = Vec::new();
