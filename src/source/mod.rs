@@ -53,6 +53,9 @@ pub trait Events: Send {
     fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
+/// The prefix of our marker messages: a backfill writes them with it, ingest knows them by it.
+pub const MARKER_PREFIX: &str = "projectord";
+
 /// Tables as the definitions name them, looked up.
 #[derive(Clone, Debug, Default)]
 pub struct Found {

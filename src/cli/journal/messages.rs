@@ -7,7 +7,7 @@ use super::show::Relations;
 use crate::model::{Cell, Relation};
 use crate::pgoutput::copy::Rows;
 use crate::pgoutput::{Message, OldKind, Tuple, decode};
-use crate::pipeline::ingest::MARKER_PREFIX;
+use crate::source::MARKER_PREFIX;
 
 /// Whether column values are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,10 +23,8 @@ use crate::pgoutput::decoder::decode;
 use crate::pgoutput::message::Message;
 use crate::pipeline::apply;
 use crate::progress::{IDLE_POSITION_EVERY, JOURNAL_STALL_MAX};
-use crate::source::{Event, HeldChunk, Identity};
+use crate::source::{Event, HeldChunk, Identity, MARKER_PREFIX};
 
-/// Marker messages of ours carry this prefix.
-pub const MARKER_PREFIX: &str = "projectord";
 /// A message larger than this cannot be journaled: the stream stops with an error. Elasticsearch would
 /// refuse a document of that size (100 MB) in any case.
 pub const MESSAGE_BYTES_MAX: usize = 60 << 20;

@@ -7,8 +7,7 @@ use crate::source::HeldChunk;
 use crate::source::postgres::Error;
 use crate::source::postgres::sql::literal;
 
-/// The prefix of our messages in the stream.
-pub const PREFIX: &str = "projectord";
+pub use crate::source::MARKER_PREFIX as PREFIX;
 
 /// Emits a marker with this payload, outside of any transaction of the stream: it comes back as soon as the
 /// WAL up to it is on disk. Needs no right but CONNECT, also where transactions are read-only by default.
