@@ -96,6 +96,7 @@ impl Fold {
             for class in Class::ALL {
                 dirty::walk_queue(&view, state.generation, class, None, &mut |_, document| {
                     settles.push(Settle {
+                        batch: 0,
                         generation: state.generation,
                         document,
                         view: self.applier.reached().entry,

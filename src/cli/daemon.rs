@@ -66,7 +66,7 @@ pub fn start(
             ingest: parts::ingest(config),
             deliver: parts::deliver(config),
             backfill: parts::backfill(config),
-            checkpoint_bytes: config.store.checkpoint_bytes,
+            checkpoint_bytes: parts::checkpoint_bytes(config),
             stop_within: config.limits.shutdown,
             slot: config.source.slot.clone(),
             publication: config.source.publication.clone(),

@@ -237,9 +237,13 @@ impl Daemon {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("projectord runs").pid()
+    }
+
     /// A line of /proc/PID/status in KiB, such as VmHWM.
     pub fn memory_kib(&self, name: &str) -> u64 {
-        let pid = self.process.as_ref().expect("projectord runs").pid();
+        let pid = self.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)

@@ -15,6 +15,7 @@ pub mod elasticsearch;
 pub mod http;
 pub mod journal;
 pub mod json;
+pub mod memory;
 pub mod northwind;
 pub mod oracle;
 pub mod postgres;

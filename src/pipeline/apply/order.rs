@@ -17,6 +17,8 @@ pub struct Settle {
     pub view: EntryNo,
     /// In quarantine, and why; else it is in the sink.
     pub refused: Option<Quarantined>,
+    /// Counts deliver's judgements within one process, from 1: apply says up to which one it has settled.
+    pub batch: u64,
 }
 
 /// What is asked of apply beside the journal; the journal need not know.

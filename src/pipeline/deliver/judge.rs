@@ -57,12 +57,14 @@ impl Deliverer {
             }
         };
         let mut overloaded = 0;
+        let batch = self.settling.next();
         for ((document, mark), outcome) in request.documents.iter().zip(&request.marks).zip(outcomes) {
             let settle = |refused| Settle {
                 generation: mark.0,
                 document: mark.1.clone(),
                 view: request.view,
                 refused,
+                batch,
             };
             match outcome {
                 Outcome::Applied => {
@@ -109,6 +111,11 @@ impl Deliverer {
                     return Err(Error::IndexGone { index: document.index.to_string(), reason });
                 }
             }
+        }
+        if !judged.settles.is_empty() {
+            let settles = judged.settles.iter();
+            let documents = settles.map(|settle| (settle.generation, settle.document.clone())).collect();
+            self.settling.give(request.view, documents);
         }
         if overloaded == 0 {
             self.sink_rests = None;

@@ -6,6 +6,7 @@
 //! newer view if there is one (rule 39).
 
 mod judge;
+mod settling;
 mod take;
 
 use std::sync::Arc;
@@ -98,6 +99,7 @@ pub struct Deliverer {
     epoch: Epoch,
     next_request: u64,
     in_flight: HashSet<(Generation, Key)>,
+    settling: settling::Settling,
     requests: HashMap<u64, Arc<Request>>,
     resting: HashMap<(Generation, Key), Resting>,
     /// The whole sink rests.
@@ -121,6 +123,7 @@ impl Deliverer {
             epoch,
             next_request: 1,
             in_flight: HashSet::new(),
+            settling: settling::Settling::default(),
             requests: HashMap::new(),
             resting: HashMap::new(),
             sink_rests: None,
@@ -136,6 +139,12 @@ impl Deliverer {
         // After a failure of the sink one request at a time finds out whether it is back.
         let allowed = if self.sink_rests.is_some() { 1 } else { self.options.requests_in_flight };
         !rests && self.requests.len() < allowed
+    }
+
+    /// The store holds all settles up to this batch ([`Settle::batch`]): whatever view is taken from now on
+    /// shows them.
+    pub fn settled(&mut self, batch: u64) {
+        self.settling.held(batch);
     }
 
     pub fn in_flight(&self) -> usize {

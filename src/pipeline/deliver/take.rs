@@ -85,12 +85,19 @@ impl Deliverer {
         }
         let generation = frame.open[position].generation;
         let mut looked = 0;
+        let mut failed = None;
         dirty::walk_queue(frame.read, generation, class, None, &mut |_, key| {
             looked += 1;
             let id = (generation, key);
             let rests = self.resting.get(&id).is_some_and(|rest| rest.until > now);
-            if !rests && !self.in_flight.contains(&id) {
-                chosen.push((position, id.1));
+            let free = !rests && !self.in_flight.contains(&id);
+            match if free { self.owes(frame, &id) } else { Ok(false) } {
+                Ok(true) => chosen.push((position, id.1)),
+                Ok(false) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
+                }
             }
             if chosen.len() < limit && looked < QUEUE_LOOK_MAX {
                 ControlFlow::Continue(())
@@ -98,7 +105,19 @@ impl Deliverer {
                 ControlFlow::Break(())
             }
         })?;
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Whether a mark in the queue owes anything: one that apply is about to settle owes only what came after
+    /// the view that was judged.
+    fn owes<R: Read>(
+        &self,
+        frame: &Frame<'_, R>,
+        id: &(Generation, Key),
+    ) -> Result<bool, crate::store::engine::Error> {
+        let Some(view) = self.settling.view_of(id) else { return Ok(true) };
+        let mark = dirty::mark_of(frame.read, id.0, &id.1)?;
+        Ok(mark.is_some_and(|mark| mark.last > view))
     }
 
     fn assemble<R: Read>(
@@ -145,6 +164,7 @@ impl Deliverer {
                             attempts: 0,
                         }),
                         document: key,
+                        batch: self.settling.next(),
                     });
                     continue;
                 }
@@ -158,6 +178,10 @@ impl Deliverer {
             if bytes >= self.options.bulk_bytes {
                 break;
             }
+        }
+        if !taken.refused.is_empty() {
+            let refused = taken.refused.iter().map(|settle| (settle.generation, settle.document.clone()));
+            self.settling.give(frame.entry, refused.collect());
         }
         taken.bytes = bytes as u64;
         if !documents.is_empty() {

@@ -41,6 +41,8 @@ pub struct Published {
     pub projected: Vec<(Generation, EntryNo, Lsn)>,
     /// Apply has reached the end of the journal as it was found.
     pub caught_up: bool,
+    /// The last of deliver's batches that is settled in the store.
+    pub settled: u64,
 }
 
 /// Shared: written by apply, read by all.
@@ -64,6 +66,8 @@ pub struct Apply<E: Engine> {
     pub observer: Arc<dyn Observer>,
     /// The journal's end as it was found.
     pub found_end: EntryNo,
+    /// See [`Published::settled`].
+    pub settled: u64,
 }
 
 /// Why the loop ended.
@@ -136,6 +140,7 @@ impl<E: Engine> Apply<E> {
             }
             let began = Instant::now();
             let rows = self.applier.step(&records, &settles, &orders)?;
+            self.settled = settles.last().map_or(self.settled, |settle| settle.batch);
             let reached = self.applier.reached();
             if positions.back().is_none_or(|(_, lsn)| *lsn != reached.lsn) {
                 if positions.len() == POSITIONS_MAX {
@@ -174,6 +179,7 @@ impl<E: Engine> Apply<E> {
         let published = Published {
             compiled: Arc::clone(self.applier.compiled()),
             caught_up: reached.entry >= self.found_end,
+            settled: self.settled,
             generations: self.applier.generations().to_vec(),
             units: self.applier.units().to_vec(),
             reached,

@@ -108,6 +108,7 @@ impl<E: Engine> Deliver<E> {
             }
         }
         *gathering = None;
+        self.deliverer.settled(published.settled); // published before the view is taken: it shows them
         let view = self.engine.view()?;
         let reached = meta::reached(&view)?;
         if reached.inside || reached.facts != published.compiled.entry {

@@ -287,6 +287,7 @@ pub async fn run<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<(), Err
         changed: changed_sender,
         observer: Arc::clone(&parts.observer),
         found_end,
+        settled: 0,
     };
     let ended = Ended { sender: ended_sender.clone(), receiver: ended };
     let apply_thread = thread("apply", ended.sender.clone(), move || apply.run().map_err(Error::from))?;

@@ -16,16 +16,17 @@ use crate::journal::memory::MemoryFiles;
 use crate::journal::{self, Journal, Reader};
 use crate::model::{EntryNo, Epoch, Generation, Lsn, Outcome, Version};
 use crate::pipeline::apply::{self, Applier, Settle, to_hex};
-use crate::pipeline::deliver::{self, Deliverer, Frame, OpenGeneration};
+use crate::pipeline::deliver::{self, Deliverer};
 use crate::pipeline::ingest::{self, Done, Ingest, Order};
-use crate::sink::memory::{Fault, Memory as Sink};
+use crate::sink::memory::Memory as Sink;
 use crate::sink::{self, IndexSpec, Sink as _};
 use crate::source::{Event, Identity};
 use crate::store::engine::Engine;
 use crate::store::memory::{Memory as Store, State as StoreState};
-use crate::store::meta::{self, Stage};
+use crate::store::meta;
 
 mod end;
+mod sending;
 
 const JOURNAL_ID: &str = "0123456789abcdef0123456789abcdef";
 /// Steps of one run before it has to come to rest, and how many it may take for that.
@@ -333,56 +334,14 @@ impl World {
         let records = self.reader.next(self.ingest.durable_complete(), bytes).unwrap();
         let some = self.random.usize(..=self.settles.len());
         let settles: Vec<_> = self.settles.drain(..some).collect();
+        // A batch counts when all of it is settled.
+        let last = settles.last().map(|settle| settle.batch);
+        let rest = self.settles.first().map(|settle| settle.batch);
         let orders = std::mem::take(&mut self.orders);
         self.applier.step(&records, &settles, &orders).unwrap();
-    }
-
-    fn deliver(&mut self) {
-        let view = self.store.view().unwrap();
-        let reached = meta::reached(&view).unwrap();
-        let compiled = Arc::clone(self.applier.compiled());
-        if reached.inside
-            || reached.facts != compiled.entry
-            || reached.entry < self.found_end
-            || !self.deliverer.has_room(self.now)
-        {
-            return;
+        if let Some(last) = last {
+            self.deliverer.settled(if rest == Some(last) { last - 1 } else { last });
         }
-        let open: Vec<_> = meta::generations(&view)
-            .unwrap()
-            .iter()
-            .filter(|state| matches!(state.stage, Stage::Building | Stage::Live))
-            .map(|state| OpenGeneration { generation: state.generation, index: state.index.as_str().into() })
-            .collect();
-        if open.is_empty() {
-            return;
-        }
-        let frame = Frame { read: &view, entry: reached.entry, compiled: &compiled, open: &open };
-        let taken = self.deliverer.take(&frame, self.now, self.random.u64(..)).unwrap();
-        self.settles.extend(taken.refused);
-        let Some(request) = taken.request else { return };
-        let request = self.deliverer.sent(request);
-        let busy = self.random.u8(b'0'..=b'9');
-        let fault = match self.random.u8(..10) {
-            _ if self.quiet => Fault::None,
-            0 => Fault::Unavailable,
-            1 => Fault::AnswerLost,
-            2 => Fault::AnswerLostAppliedLate,
-            3 => Fault::Busy(Arc::new(move |document| document.id.as_bytes().last() == Some(&busy))),
-            _ => Fault::None,
-        };
-        self.sink.plan([fault]);
-        let answer = self.sink.send(&request.documents).now_or_never().unwrap();
-        self.answers.push((request.number, answer));
-    }
-
-    fn answer(&mut self) {
-        if self.answers.is_empty() {
-            return;
-        }
-        let (number, answer) = self.answers.swap_remove(self.random.usize(..self.answers.len()));
-        let judged = self.deliverer.answered(number, answer, self.now, 0, self.random.u64(..)).unwrap();
-        self.settles.extend(judged.settles);
     }
 
     fn command(&mut self) {
