@@ -63,6 +63,7 @@ pub mod metrics;
 pub mod model;
 pub mod pgoutput;
 pub mod pipeline;
+pub mod planted;
 pub mod progress;
 pub mod projection;
 pub mod retry;

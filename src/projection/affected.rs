@@ -7,6 +7,7 @@
 
 use super::plan::{Access, ColumnSet, LinkId, Plan, PlanSet, Rows, RowsError, key_of};
 use crate::model::{Key, Row, TableId};
+use crate::planted::{self, Bug};
 
 /// Rows that one fan-out may lead to before it becomes a scan. Small enough that a change costs at most
 /// some tens of marks at once, large enough that an order's few lines never make a scan.
@@ -72,7 +73,9 @@ pub fn affected(
             continue;
         }
         let mut contributed: Option<Key> = None;
-        for row in [&change.old, &change.new].into_iter().flatten() {
+        let old =
+            if planted::is(Bug::NewForeignKeysOnly) && change.new.is_some() { &None } else { &change.old };
+        for row in [old, &change.new].into_iter().flatten() {
             let Some(key) = upward_key(plan, plans, position, row) else { continue };
             if contributed.as_ref() != Some(&key) {
                 climb(plan, plans, rows, position, &key, contribute)?;

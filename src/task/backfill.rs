@@ -24,6 +24,7 @@ use crate::pipeline::ingest::{Done, Order};
 use crate::pipeline::run::apply_loop::{Board, Published, look};
 use crate::pipeline::run::ingest_loop::Input;
 use crate::pipeline::status::BackfillStatus;
+use crate::planted::{self, Bug};
 use crate::source::{ChunkRange, ChunkRequest, Error, Source};
 use crate::store::engine::Engine;
 use crate::store::meta::{self, UnitState};
@@ -130,6 +131,9 @@ impl<E: Engine> Backfill<E> {
     }
 
     async fn wait_out(&self) -> Result<(), Interrupted> {
+        if planted::is(Bug::NoWaitOut) {
+            return Ok(());
+        }
         let status = Arc::clone(&self.status);
         let note = move |whom: Option<String>| {
             for table in lock(&status).iter_mut().filter(|table| table.state == "waiting") {

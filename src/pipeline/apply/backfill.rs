@@ -7,6 +7,7 @@ use super::{Applier, Error};
 use crate::journal::entry::{Backfill, Record};
 use crate::model::{Cell, EntryNo, Key, Table};
 use crate::pgoutput::copy::Rows as CopyRows;
+use crate::planted::{self, Bug};
 use crate::source::ChunkHead;
 use crate::store::engine::Engine;
 use crate::store::meta::{self, UnitState};
@@ -178,7 +179,7 @@ impl<E: Engine> Applier<E> {
             }
             let Some(table) = compiled.schema.table(unit.table) else { continue };
             let leaf = compiled.schema.catalog.by_id(unit.table).map_or(0, |facts| leaf_of(facts, unit.oid));
-            if unit.had_rows {
+            if unit.had_rows && !planted::is(Bug::NoSweep) {
                 self.remove_rows(
                     work,
                     table,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::work::Work;
 use super::{Applier, Error};
 use crate::model::{Cell, EntryNo, Row, RowWriter};
+use crate::planted::{self, Bug};
 use crate::projection::affected::{self, Contribution, RowChange, Upward};
 use crate::projection::plan::{LinkId, RowsError};
 use crate::store::dirty::Target;
@@ -52,6 +53,7 @@ impl<E: Engine> Applier<E> {
             let old_row = old.as_ref().map(|old| old.row(table)).transpose()?;
             for (column, cell) in cells.iter().enumerate() {
                 let cell = match (cell, &old_row) {
+                    (Cell::Unchanged, _) if planted::is(Bug::IgnoreUnchanged) => Cell::Null,
                     (Cell::Unchanged, Some(old)) => old.cell(column),
                     (cell, _) => *cell,
                 };
@@ -115,7 +117,7 @@ impl<E: Engine> Applier<E> {
         key: &[u8],
         entry: EntryNo,
     ) -> Result<(), Error> {
-        if self.is_being_read(table) {
+        if self.is_being_read(table) && !planted::is(Bug::NoTombstones) {
             meta::put_tombstone(work.batch()?, table.id, key, entry)?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use crate::model::{Cell, ColumnKind, EntryNo, Key, KeyClass, Relation, TableId};
 use crate::pgoutput::decoder::decode;
 use crate::pgoutput::message::Message;
 use crate::pgoutput::tuple::Tuple;
+use crate::planted::{self, Bug};
 use crate::store::dirty::Target;
 use crate::store::engine::Engine;
 use crate::store::meta;
@@ -112,7 +113,11 @@ impl<E: Engine> Applier<E> {
         let old: Option<Vec<Cell<'_>>> = old.map(|old| old.cells().collect());
         let new: Option<Vec<Cell<'_>>> = new.map(|new| new.cells().collect());
         // The old tuple carries the key when the key changed, and when it is TOASTed (hazard 23).
-        let identity = old.as_ref().or(new.as_ref()).and_then(|tuple| bound.key(tuple));
+        let identity = match planted::is(Bug::UnchangedUnderNewKey) {
+            false => old.as_ref().or(new.as_ref()),
+            true => new.as_ref().or(old.as_ref()),
+        };
+        let identity = identity.and_then(|tuple| bound.key(tuple));
         let identity = identity.ok_or_else(|| unreadable("a row without a key"))?;
         match new {
             None => self.delete(work, entry, table, &identity)?,
@@ -149,9 +154,13 @@ impl<E: Engine> Applier<E> {
                 return Err(Error::Message { entry, reason: "a TRUNCATE without its relation".to_owned() });
             };
             let (Some(id), leaf) = (bound.table, bound.leaf) else { continue };
+            if leaf != 0 && planted::is(Bug::IgnoreLeafTruncate) {
+                continue;
+            }
             let Some(table) = compiled.schema.table(id) else { continue };
             for unit in &mut self.units {
-                if unit.oid == *oid && !unit.complete && unit.begin != EntryNo::ZERO {
+                let being_read = unit.oid == *oid && !unit.complete && unit.begin != EntryNo::ZERO;
+                if being_read && !planted::is(Bug::TruncateIgnoredByBackfill) {
                     unit.truncated = true; // rule 15
                     meta::put_unit(work.batch()?, unit)?;
                 }

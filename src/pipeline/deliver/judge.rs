@@ -6,6 +6,7 @@ use super::{Deliverer, Error, Judged, REFUSAL_WINDOW, Refusals, Request, Resting
 use crate::model::{Action, Generation, Key, Outcome};
 use crate::pipeline::apply::Settle;
 use crate::pipeline::observer::Delivered;
+use crate::planted::{self, Bug};
 use crate::retry::Backoff;
 use crate::sink;
 use crate::store::meta::Quarantined;
@@ -81,12 +82,19 @@ impl Deliverer {
                     judged.delivered.repeated += 1;
                     judged.settles.push(settle(None));
                 }
+                Outcome::Conflict { .. } if planted::is(Bug::ConflictIsDone) => {
+                    judged.settles.push(settle(None));
+                }
                 Outcome::Conflict { current } => {
                     return Err(Error::OtherWriter {
                         index: document.index.to_string(),
                         id: document.id.clone(),
                         current: current.unwrap_or_default(),
                     });
+                }
+                Outcome::Retry { .. } if planted::is(Bug::BusyIsDone) => judged.settles.push(settle(None)),
+                Outcome::Rejected { .. } if planted::is(Bug::RefusedIsDone) => {
+                    judged.settles.push(settle(None));
                 }
                 Outcome::Retry { reason } => {
                     overloaded += 1;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{Deliverer, Error, Request, VIEW_DOCUMENTS_MAX};
 use crate::model::{Action, Document, EntryNo, Generation, Key, Version};
 use crate::pipeline::apply::{Compiled, Settle};
+use crate::planted::{self, Bug};
 use crate::projection::assemble::{AssembleError, Assembled, assemble};
 use crate::store::dirty::{self, Class};
 use crate::store::engine::Read;
@@ -132,7 +133,8 @@ impl Deliverer {
         let mut marks = Vec::with_capacity(chosen.len());
         let set = &frame.compiled.schema.plans;
         let rows = RowReader { read: frame.read, schema: &frame.compiled.schema };
-        let version = Version::new(self.epoch, frame.entry);
+        let epoch = if planted::is(Bug::VersionWithoutEpoch) { crate::model::Epoch(1) } else { self.epoch };
+        let version = Version::new(epoch, frame.entry);
         let mut body = Vec::with_capacity(2_048);
         let mut bytes = 0;
         for (position, key) in chosen {

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use crate::journal::entry::{Backfill, Command, Facts, Intent, Position};
+use crate::planted::{self, Bug};
 use head::Head;
 
 use crate::journal::{self, Journal, Kind};
@@ -162,12 +163,12 @@ impl Ingest {
 
     /// The last entry that apply may read.
     pub fn durable_complete(&self) -> EntryNo {
-        self.durable_complete
+        if planted::is(Bug::ApplyUnsynced) { self.complete } else { self.durable_complete }
     }
 
     /// What PostgreSQL may be told (G4).
     pub fn durable_lsn(&self) -> Lsn {
-        self.durable_lsn
+        if planted::is(Bug::ConfirmBeforeFsync) { self.end_lsn } else { self.durable_lsn }
     }
 
     /// The end of everything appended, synced or not.
@@ -199,6 +200,12 @@ impl Ingest {
         match event {
             Event::Connected(identity) => self.connected(&identity),
             Event::Message { wal_end, payload } => {
+                if planted::is(Bug::SkipSamePosition)
+                    && wal_end == self.received
+                    && matches!(payload.first(), Some(b'I' | b'U' | b'D'))
+                {
+                    return Ok(());
+                }
                 self.received = self.received.max(wal_end);
                 self.pending_since.get_or_insert(now);
                 self.message(&payload)
@@ -265,6 +272,9 @@ impl Ingest {
         self.idle = None;
         self.pending_since = None;
         self.seen.clear();
+        if planted::is(Bug::HeldChunkKept) {
+            return self.append_waiting();
+        }
         self.done.extend(self.held.drain().map(|(_, (ticket, _))| (ticket, Done::Dropped)));
         self.append_waiting()
     }
@@ -309,7 +319,8 @@ impl Ingest {
     /// once when the server asks (it may be shutting down and waiting for just that), else now and then.
     fn idle_position(&mut self, now: Duration) -> Result<(), Error> {
         let Some((wal_end, asked)) = self.idle else { return Ok(()) };
-        if self.open.is_some() || wal_end <= self.end_lsn {
+        let pending = self.open.is_some() && !planted::is(Bug::ConfirmPendingKeepalive);
+        if pending || wal_end <= self.end_lsn {
             return Ok(());
         }
         if !asked && now.saturating_sub(self.last_position) < IDLE_POSITION_EVERY {

@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use super::engine::{Batch, Error, Read, Space};
 use super::part;
 use crate::model::{EntryNo, Generation, Key};
+use crate::planted::{self, Bug};
 pub use scan::{Scan, Target, add_scan, advance_scan, lift_barriers, next_scan, scans};
 use scan::{barriers, read_scan};
 
@@ -132,6 +133,7 @@ pub fn mark<B: Batch>(
     let old = mark_of(batch, generation, document)?;
     let merged = match old {
         None => new,
+        Some(_) if planted::is(Bug::MarkKeepsLast) => new,
         Some(old) => Mark {
             first: old.first.min(new.first),
             last: old.last.max(new.last),
@@ -184,7 +186,7 @@ pub fn settle<B: Batch>(
     count: &mut Count,
 ) -> Result<bool, Error> {
     let Some(old) = mark_of(batch, generation, document)? else { return Ok(true) };
-    if old.last <= view {
+    if old.last <= view || planted::is(Bug::SettleNewer) {
         replace(batch, generation, document, Some(old), None, count)?;
         return Ok(true);
     }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{BARRIER, Count, ORDER, SCAN, damaged, first_of, head, number, oldest_owed};
 use crate::model::{EntryNo, Generation, Key};
+use crate::planted::{self, Bug};
 use crate::store::engine::{Batch, Error, Read, Space};
 use crate::store::part;
 
@@ -138,6 +139,13 @@ pub fn add_scan<B: Batch>(
         }
     }
     let bytes = target.encode();
+    if planted::is(Bug::JoinRunningScan)
+        && let Some(running) = batch.get(Space::Dirty, &scan_key(generation, true, &bytes))?
+    {
+        let running = read_scan(true, running)?;
+        let scan = Scan { first: running.first.min(first), last: running.last.max(last), ..running };
+        return batch.put(Space::Dirty, &scan_key(generation, true, &bytes), &scan_value(&scan, &bytes));
+    }
     let waiting = batch
         .get(Space::Dirty, &scan_key(generation, false, &bytes))?
         .map(|value| read_scan(false, value))
@@ -199,6 +207,9 @@ pub fn advance_scan<B: Batch>(
         None => {
             batch.delete(Space::Dirty, &key)?;
             count.scans = count.scans.saturating_sub(1);
+            if planted::is(Bug::NoBarrier) {
+                return Ok(());
+            }
             let mut barrier = head(BARRIER, generation);
             barrier.extend_from_slice(&entry.0.to_be_bytes());
             barrier.extend_from_slice(&scan.first.0.to_be_bytes());
