@@ -12,8 +12,8 @@
 //!                                                            +------------- settles ----------+
 //! ```
 //!
-//! Each loop reads what the one before has made durable or visible; none calls another. `pipeline::run` gives
-//! them threads and a clock, connects, and looks after things; `task::backfill` reads tables beside the stream.
+//! Each loop reads what the one before has made durable or visible; none calls another. `pipeline::run` has
+//! them turned, connects, and looks after things; `task::backfill` reads tables beside the stream.
 //!
 //! # The words
 //!
@@ -56,6 +56,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod failpoint;
 pub mod http;
 pub mod journal;
 pub mod logging;

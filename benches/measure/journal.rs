@@ -9,8 +9,9 @@ use projectord::journal::{self, Journal};
 use projectord::model::Lsn;
 use projectord::pipeline::ingest::{Ingest, Options};
 use projectord::pipeline::observer::Nobody;
-use projectord::pipeline::run::clock::Clock;
-use projectord::pipeline::run::ingest_loop::{self, Input, Progress};
+use projectord::pipeline::run::hosting::Machine;
+use projectord::pipeline::run::ingest_loop::{Group, IngestLoop, Input, Progress};
+use projectord::pipeline::run::machine::turn_here;
 use projectord::source::postgres::{Connection, stream};
 use projectord::source::{Event, Identity};
 use tokio::sync::{mpsc, watch};
@@ -30,11 +31,11 @@ pub fn run(arguments: &Arguments) -> Outcome<()> {
     let ingest = Ingest::new(journal, Options::default(), Lsn::ZERO, None);
     let (inputs, received) = mpsc::channel(INPUTS);
     let (sender, progress) = watch::channel(Progress::default());
-    let thread = std::thread::spawn(move || {
-        let group = (Duration::from_millis(1), 1 << 20); // as the configuration's defaults
-        ingest_loop::run(ingest, received, sender, Arc::new(Nobody), Clock::start(), group)
-            .map_err(|error| error.to_string())
-    });
+    // As the configuration's defaults.
+    let group = Group { company: (Duration::from_millis(1), 1 << 20), ..Group::default() };
+    let clock = Machine::system().clock;
+    let ingest = IngestLoop::new(ingest, received, sender, Arc::new(Nobody), clock, group);
+    let thread = std::thread::spawn(move || turn_here(ingest).map_err(|error| error.to_string()));
     runtime.block_on(async {
         let connection = Connection::connect(&options).await?;
         let started = stream::Options::from(&options);

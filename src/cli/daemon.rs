@@ -16,6 +16,10 @@ use crate::http::Watch;
 use crate::journal::DataFolder;
 use crate::journal::files::RealFiles;
 use crate::metrics::Metrics;
+use crate::pipeline::apply;
+use crate::pipeline::run::apply_loop::READ_BYTES;
+use crate::pipeline::run::hosting::Machine;
+use crate::pipeline::run::ingest_loop::Group;
 use crate::pipeline::run::{self, Ask, Asked, Options, Outside, Parts, ReplayTarget, Told};
 use crate::pipeline::{Observer, Status};
 use crate::shutdown::{Stop, Stopper};
@@ -53,7 +57,8 @@ pub fn start(
     let status = Arc::new(RwLock::new(Status { state: "starting".to_owned(), ..Status::default() }));
     let (asks, asked) = mpsc::channel(ASKS);
     let parts = Parts {
-        folder,
+        folder: Box::new(folder),
+        machine: Machine::system(),
         files: Arc::new(files),
         engine,
         source: parts::source(config, None),
@@ -71,7 +76,12 @@ pub fn start(
             slot: config.source.slot.clone(),
             publication: config.source.publication.clone(),
             durable_store: config.store.durability == crate::config::store::Durability::Commit,
-            group: (config.limits.group_delay, config.limits.group_bytes as usize),
+            group: Group {
+                company: (config.limits.group_delay, config.limits.group_bytes as usize),
+                ..Group::default()
+            },
+            apply: apply::Limits::default(),
+            read_bytes: READ_BYTES,
             keep_indices: 1,
         },
     };

@@ -9,6 +9,8 @@ use super::daemon as started;
 use crate::config::Config;
 use crate::control;
 use crate::error::{Exit, Failure};
+#[cfg(feature = "failpoints")]
+use crate::failpoint;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::shutdown::{self, Stop};
@@ -29,6 +31,11 @@ pub fn run(config: &Config, args: &Args) -> Result<Exit, Failure> {
     for warning in &config.warnings {
         tracing::warn!(code = warning.code, "{warning}");
     }
+    #[cfg(feature = "failpoints")]
+    tracing::warn!(
+        plan = failpoint::planned().map_err(|error| Failure::new(Exit::Usage, error))?,
+        "THIS PROGRAM WAS BUILT WITH FAILPOINTS, to be killed by tests: it is not for production"
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

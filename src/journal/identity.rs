@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::files::make_folder;
+use crate::failpoint;
 use crate::model::Epoch;
 
 /// Format of the whole data folder.
@@ -44,6 +45,26 @@ pub struct DataFolder {
 
 fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::Failed { operation, file: path.display().to_string(), source }
+}
+
+/// What a data folder is asked: whose it is, and for an epoch. Handed in, so that a simulation needs no folder.
+pub trait Identified: Send {
+    /// 32 hexadecimal digits.
+    fn journal_id(&self) -> &str;
+
+    /// Takes a new epoch above `seen` and above every one taken here before; on disk before it is returned
+    /// (rule 35).
+    fn take_epoch(&mut self, seen: Epoch) -> Result<Epoch, Error>;
+}
+
+impl Identified for DataFolder {
+    fn journal_id(&self) -> &str {
+        self.journal_id()
+    }
+
+    fn take_epoch(&mut self, seen: Epoch) -> Result<Epoch, Error> {
+        self.take_epoch(seen)
+    }
 }
 
 impl DataFolder {
@@ -125,7 +146,9 @@ fn write(path: &Path, stored: &Stored) -> Result<(), Error> {
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         out.write_all(&serde_json::to_vec_pretty(stored)?)?;
         out.sync_all()?;
+        failpoint::hit("identity.written");
         fs::rename(&temporary, &file)?;
+        failpoint::hit("identity.renamed");
         fs::File::open(path)?.sync_all()
     };
     write().map_err(|source| failed("write", &file, source))

@@ -17,6 +17,7 @@ use super::error::Error;
 use super::files::{File, Files};
 use super::read::{failed, header, own_header, segments};
 use super::segment::{self, Header, Parsed};
+use crate::failpoint;
 use crate::model::{EntryNo, Lsn};
 
 const TEMPORARY: &str = "recover.tmp";
@@ -302,6 +303,8 @@ fn settle_file(files: &dyn Files, file: &dyn File, name: &str, end: u64) -> Resu
         offset += block.len() as u64;
     }
     copy.sync().map_err(|source| failed("sync", TEMPORARY, source))?;
+    failpoint::hit("recover.copied");
     files.rename(TEMPORARY, name).map_err(|source| failed("rename", TEMPORARY, source))?;
+    failpoint::hit("recover.renamed");
     files.sync_folder().map_err(|source| failed("sync", "the folder", source))
 }

@@ -11,11 +11,12 @@ use super::files::{File, Files};
 use super::read::{failed, own_header, segments};
 use super::recover::{self, Recovered};
 use super::segment::{self, ENTRY_BYTES_MAX, HEAD_BYTES_MAX, Header};
+use crate::failpoint;
 use crate::model::{EntryNo, Lsn};
 
-/// Appended bytes that are gathered before they are written, synced or not.
+/// Default of [`Options::write_bytes`].
 /// (Tests write often, so that a crash finds several writes on their way.)
-const WRITE_BYTES: usize = if cfg!(test) { 512 } else { 4 << 20 };
+pub const WRITE_BYTES: usize = if cfg!(test) { 512 } else { 4 << 20 };
 
 /// Limits, from the configuration.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Options {
     pub quota_bytes: u64,
     /// Free space of the file system below which ingest stops reading (rule 9).
     pub reserve_bytes: u64,
+    /// Appended bytes that are gathered before they are written, synced or not.
+    pub write_bytes: usize,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             retain_age_s: 24 * 3600,
             quota_bytes: 64 << 30,
             reserve_bytes: 256 << 20,
+            write_bytes: WRITE_BYTES,
         }
     }
 }
@@ -106,6 +110,7 @@ impl Journal {
         let facts = recovered.facts.iter().map(|facts| (Kind::Facts, facts.clone()));
         let connected = recovered.connected.iter().map(|connected| (Kind::Connected, connected.clone()));
         let head = facts.chain(connected).collect();
+        let write_bytes = options.write_bytes;
         let mut journal = Journal {
             files,
             options,
@@ -114,7 +119,7 @@ impl Journal {
             first,
             file,
             written,
-            buffer: Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 4),
+            buffer: Vec::with_capacity(write_bytes + write_bytes / 4),
             head,
             end: recovered.last,
             end_lsn: recovered.end_lsn,
@@ -142,7 +147,7 @@ impl Journal {
         segment::put_entry(&mut self.buffer, number, self.durable, kind, payload);
         self.end = number;
         self.end_lsn = recover::position_of(kind, payload).or(self.end_lsn);
-        if self.buffer.len() >= WRITE_BYTES {
+        if self.buffer.len() >= self.options.write_bytes {
             self.write_out()?;
         }
         Ok(number)
@@ -156,13 +161,16 @@ impl Journal {
             return Ok(self.durable);
         }
         self.write_out()?;
+        failpoint::hit("journal.syncing");
         let name = segment::name(self.first);
         let synced = self.file.sync().map_err(|source| failed("sync", &name, source));
         self.poison(synced)?;
+        failpoint::hit("journal.synced");
         self.durable = self.end;
         if self.written >= self.options.segment_bytes {
             let rolled = self.roll();
             self.poison(rolled)?;
+            failpoint::hit("journal.rolled");
         }
         Ok(self.durable)
     }
@@ -196,8 +204,10 @@ impl Journal {
             return Err(Error::Missing { entry: last, file, found: self.first() });
         }
         self.write_out()?;
+        failpoint::hit("journal.truncating");
         let truncated = self.truncate_files(last);
         self.poison(truncated)?;
+        failpoint::hit("journal.truncated");
         self.end = last;
         self.durable = self.durable.min(last);
         // Some of what is left may have been written and not yet synced.
@@ -228,6 +238,7 @@ impl Journal {
             self.poison(gone)?;
             self.sealed.remove(0);
             removed += 1;
+            failpoint::hit("journal.forgotten");
             // One by one: a power cut must not keep an older segment and lose a younger one.
             let synced = self.files.sync_folder().map_err(|source| failed("sync", "the folder", source));
             self.poison(synced)?;
@@ -281,9 +292,11 @@ impl Journal {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        failpoint::hit("journal.writing");
         let name = segment::name(self.first);
         let wrote = self.file.write_at(self.written, &self.buffer).map_err(|e| failed("write", &name, e));
         self.poison(wrote)?;
+        failpoint::hit("journal.written");
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -347,9 +360,11 @@ fn create(
     }
     let name = segment::name(first);
     let mut file = files.create(&name).map_err(|source| failed("create", &name, source))?;
+    failpoint::hit("segment.created");
     let bytes = Header::encode(journal_id, first, head);
     file.write_at(0, &bytes).map_err(|source| failed("write", &name, source))?;
     file.sync().map_err(|source| failed("sync", &name, source))?;
+    failpoint::hit("segment.synced");
     files.sync_folder().map_err(|source| failed("sync", "the folder", source))?;
     Ok((file, bytes.len() as u64))
 }

@@ -16,6 +16,7 @@ use super::engine::{Engine, Error};
 use super::folder::{self, failed, remove_if_there};
 use super::host::Host;
 use super::note::{self, FORMAT, Unreadable};
+use crate::failpoint;
 use crate::model::EntryNo;
 
 /// Checkpoints that are kept: the newest, and the one before it.
@@ -147,13 +148,16 @@ impl Checkpoints {
         let last = files(&folder, SEAL)?.into_iter().map(|(sequence, _)| sequence).max();
         let sequence = last.map_or(1, |last| last.saturating_add(1));
         let path = folder.join(format!("{sequence:010}.{COPY}"));
+        failpoint::hit("checkpoint.copying");
         engine.copy_to(&path)?;
+        failpoint::hit("checkpoint.copied");
         let checkpoint = self.seal(path, sequence, entry, host).map_err(about)?;
         // The copy is on disk and its pages are out of the cache: this reads what the disk has kept.
         if let Err(reason) = checkpoint.verify() {
             remove(&checkpoint).map_err(about)?;
             return Err(Error::Broken { operation: OPERATION, reason });
         }
+        failpoint::hit("checkpoint.sealed");
         self.good.insert(0, checkpoint);
         self.good.truncate(KEPT);
         self.remove_leftovers(&folder)?;

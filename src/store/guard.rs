@@ -14,6 +14,7 @@ use super::folder::{self, DATA_FILE};
 use super::host::{Host, Identity};
 use super::lmdb::Durability;
 use super::note::{self, FORMAT, Unreadable};
+use crate::failpoint;
 use crate::model::EntryNo;
 
 const GUARD_FILE: &str = "guard.json";
@@ -94,10 +95,12 @@ impl Guard {
             self.distrust(&error.to_string())?;
             return Err(error);
         }
+        failpoint::hit("store.closing");
         self.facts.open = false;
         self.facts.file.size_bytes = data_file(&self.folder, host)?.size_bytes;
         self.facts.written_at = host.unix_seconds();
         self.write()?;
+        failpoint::hit("store.closed");
         drop(engine);
         Ok(())
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::folder;
+use crate::failpoint;
 
 /// Format of what this program writes: of the notes, and of the store's keys and values with them.
 pub const FORMAT: u32 = 1;
@@ -47,7 +48,9 @@ pub fn write(path: &Path, facts: &impl Serialize) -> io::Result<()> {
     file.write_all(&json)?;
     file.sync_all()?;
     drop(file);
+    failpoint::hit("note.written");
     fs::rename(&beside, path)?;
+    failpoint::hit("note.renamed");
     path.parent().map_or(Ok(()), folder::sync_folder)
 }
 

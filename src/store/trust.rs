@@ -23,6 +23,7 @@ use super::folder::{self, Folder, READERS_FILE, failed, remove_if_there};
 use super::guard::{self, Facts};
 use super::host::{FileSystem, Host, Identity};
 use super::note::Unreadable;
+use crate::failpoint;
 
 /// What a start may begin from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +197,9 @@ pub fn settle(folder: &Folder, verdict: &Verdict) -> Result<(), engine::Error> {
             fs::remove_file(&beside).ok();
             about(error)
         })?;
+        failpoint::hit("store.restoring");
         fs::rename(&beside, &data).map_err(about)?;
+        failpoint::hit("store.restored");
     }
     folder::sync_folder(path).map_err(about)
 }

@@ -17,11 +17,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chunk_size::{CHUNK_ROWS, adapted};
+use crate::failpoint;
 use crate::journal::entry::{Backfill as Units, Unit};
 use crate::model::{Catalog, EntryNo, Table};
 use crate::pipeline::Observer;
 use crate::pipeline::ingest::{Done, Order};
 use crate::pipeline::run::apply_loop::{Board, Published, look};
+use crate::pipeline::run::clock::{Clock, Random, within};
 use crate::pipeline::run::ingest_loop::Input;
 use crate::pipeline::status::BackfillStatus;
 use crate::planted::{self, Bug};
@@ -70,6 +72,8 @@ pub struct Backfill<E> {
     pub observer: Arc<dyn Observer>,
     pub status: Arc<Mutex<Vec<BackfillStatus>>>,
     pub options: Options,
+    pub clock: Arc<dyn Clock>,
+    pub random: Random,
 }
 
 impl<E: Engine> Backfill<E> {
@@ -120,14 +124,16 @@ impl<E: Engine> Backfill<E> {
         let backfill = Units { begin: EntryNo::ZERO, units, keys_only: false };
         let begin = self.marked(backfill).await?;
         self.applied(begin).await?;
+        failpoint::hit("backfill.begun");
         Ok(begin)
     }
 
     async fn marked(&mut self, backfill: Units) -> Result<EntryNo, Interrupted> {
-        let nonce = nonce();
+        let nonce = self.nonce();
         let done = self.order(Order::Begin { nonce: nonce.clone(), backfill }).await?;
         self.source.emit_marker(&nonce).await?;
-        appended(done).await
+        failpoint::hit("backfill.marked");
+        self.appended(done).await
     }
 
     async fn wait_out(&self) -> Result<(), Interrupted> {
@@ -141,6 +147,7 @@ impl<E: Engine> Backfill<E> {
             }
         };
         self.source.wait_out(&|whom| note(Some(whom))).await?;
+        failpoint::hit("backfill.waited");
         note(None);
         Ok(())
     }
@@ -169,8 +176,10 @@ impl<E: Engine> Backfill<E> {
             units: units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect(),
             keys_only: false,
         };
-        let ended = appended(self.order(Order::End(done)).await?).await?;
+        failpoint::hit("backfill.ending");
+        let ended = self.appended(self.order(Order::End(done)).await?).await?;
         self.applied(ended).await?;
+        failpoint::hit("backfill.ended");
         for (unit, estimate) in units.iter().zip(&estimates) {
             let now = look(&self.board).units.iter().find(|now| now.oid == unit.oid).cloned();
             let rows = now.map_or(unit.rows, |now| now.rows);
@@ -200,7 +209,7 @@ impl<E: Engine> Backfill<E> {
                 sequence,
                 range: ChunkRange::After(last_key.take()),
                 rows: size,
-                nonce: nonce(),
+                nonce: self.nonce(),
             };
             let (ticket, last, read, key, took) = self.chunk(&request).await?;
             rows += read;
@@ -212,7 +221,7 @@ impl<E: Engine> Backfill<E> {
             in_flight.push(ticket);
             if in_flight.len() >= CHUNKS_IN_FLIGHT || last {
                 for ticket in in_flight.drain(..) {
-                    appended(ticket).await?;
+                    self.appended(ticket).await?;
                 }
             }
             if self.is_overtaken(unit, begin)? {
@@ -230,8 +239,10 @@ impl<E: Engine> Backfill<E> {
         request: &ChunkRequest<'_>,
     ) -> Result<(oneshot::Receiver<Done>, bool, u64, Option<Vec<String>>, Duration), Interrupted> {
         let (chunk, took) = self.source.read_chunk(request).await?;
+        failpoint::hit("backfill.chunk_read");
         let (last, rows, key) = (chunk.head.last, u64::from(chunk.head.rows), chunk.head.last_key.clone());
         let ticket = self.order(Order::Chunk(chunk)).await?;
+        failpoint::hit("backfill.chunk_ordered");
         Ok((ticket, last, rows, key, took))
     }
 
@@ -305,10 +316,10 @@ impl<E: Engine> Backfill<E> {
                     sequence: 0,
                     range: ChunkRange::Keys(texts.clone()),
                     rows: texts.len() as u32,
-                    nonce: nonce(),
+                    nonce: self.nonce(),
                 };
                 let (ticket, ..) = self.chunk(&request).await?;
-                let entry = appended(ticket).await?;
+                let entry = self.appended(ticket).await?;
                 self.applied(entry).await?;
             }
         }
@@ -337,6 +348,19 @@ impl<E: Engine> Backfill<E> {
         Ok(())
     }
 
+    /// Unique for ever: a marker of an earlier attempt must not be taken for one of this.
+    fn nonce(&self) -> String {
+        format!("{:016x}{:016x}", (self.random)(), (self.random)())
+    }
+
+    async fn appended(&self, done: oneshot::Receiver<Done>) -> Result<EntryNo, Interrupted> {
+        match within(&*self.clock, MARKER_WAIT_MAX, done).await {
+            Some(Ok(Done::Appended(entry))) => Ok(entry),
+            Some(Ok(Done::Dropped) | Err(_)) => Err(Interrupted::Lost),
+            None => Err(Interrupted::NoMarker(MARKER_WAIT_MAX)),
+        }
+    }
+
     fn note(&self, catalog: &Catalog, unit: &UnitState, rows: u64, estimate: u64, state: &str) {
         let Some(table) = catalog.by_id(unit.table) else { return };
         let leaf = table.leaves.iter().find(|leaf| leaf.oid == unit.oid);
@@ -353,19 +377,6 @@ impl<E: Engine> Backfill<E> {
 
 fn lock(status: &Mutex<Vec<BackfillStatus>>) -> std::sync::MutexGuard<'_, Vec<BackfillStatus>> {
     status.lock().unwrap_or_else(PoisonError::into_inner) // a list for display: half an update is no harm
-}
-
-/// Unique for ever: a marker of an earlier attempt must not be taken for one of this.
-fn nonce() -> String {
-    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
-}
-
-async fn appended(done: oneshot::Receiver<Done>) -> Result<EntryNo, Interrupted> {
-    match tokio::time::timeout(MARKER_WAIT_MAX, done).await {
-        Ok(Ok(Done::Appended(entry))) => Ok(entry),
-        Ok(Ok(Done::Dropped) | Err(_)) => Err(Interrupted::Lost),
-        Err(_) => Err(Interrupted::NoMarker(MARKER_WAIT_MAX)),
-    }
 }
 
 /// The texts of a key's columns.

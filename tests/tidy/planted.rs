@@ -77,6 +77,33 @@ fn noise_in_a_quiet_room_is_found() {
 }
 
 #[test]
+fn clocks_timers_chance_and_threads_of_its_own_are_found_in_the_daemon() {
+    for text in [
+        "use tokio::time::sleep;",
+        "fn f() { std::time::Instant::now(); }",
+        "fn f() -> u64 { fastrand::u64(..) }",
+        "fn f() { tokio::task::spawn_blocking(|| ()); }",
+        "fn f() { std::thread::sleep(D); }",
+    ] {
+        check(handed_in, "src/pipeline/run/conduct.rs", text, Some("machine.rs alone"));
+        check(handed_in, "src/task/backfill.rs", text, Some("machine.rs alone"));
+        check(handed_in, MACHINE_FILE, text, None);
+        check(handed_in, "src/cli/run.rs", text, None);
+    }
+    let select = "fn f() { tokio::select! { () = a => {} () = b => {} } }";
+    check(handed_in, "src/pipeline/run/conduct.rs", select, Some("without `biased;`"));
+    let biased = "fn f() { tokio::select! { biased; () = a => {} () = b => {} } }";
+    check(handed_in, "src/pipeline/run/conduct.rs", biased, None);
+}
+
+#[test]
+fn failpoints_stand_anywhere_but_in_quiet_rooms() {
+    check(imports, "src/store/x.rs", "use crate::failpoint;", None);
+    check(imports, "src/model/x.rs", "use crate::failpoint;", Some("must not import failpoint"));
+    check(imports, "src/failpoint.rs", "use crate::store::engine;", Some("must not import store"));
+}
+
+#[test]
 fn long_badly_named_unfinished_and_headless_files_are_found() {
     let lines = |count: usize| "x\n".repeat(count);
     check(length, "src/store/x.rs", &lines(LINES_MAX + 1), Some("401 lines"));

@@ -23,6 +23,7 @@ fn small() -> Options {
         retain_age_s: 100,
         quota_bytes: 1 << 20,
         reserve_bytes: 0,
+        ..Options::default()
     }
 }
 

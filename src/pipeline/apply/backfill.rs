@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::work::Work;
 use super::{Applier, Error};
+use crate::failpoint;
 use crate::journal::entry::{Backfill, Record};
 use crate::model::{Cell, EntryNo, Key, Table};
 use crate::pgoutput::copy::Rows as CopyRows;
@@ -87,6 +88,7 @@ impl<E: Engine> Applier<E> {
             let key = cells_key(table, &cells).ok_or_else(|| unreadable("a row without a key".to_owned()))?;
             self.chunk_row(work, entry, &head, table, &key, leaf, &mut cells)?;
         }
+        failpoint::hit("apply.chunk");
         if !head.keys_only {
             let unit = &mut self.units[position];
             unit.sequence += 1;
@@ -200,12 +202,13 @@ impl<E: Engine> Applier<E> {
                     }
                 }
             }
+            failpoint::hit("apply.swept");
             let unit = &mut self.units[position];
             unit.complete = true;
             unit.read_whole = true;
             meta::put_unit(work.batch()?, unit)?;
             if !self.is_being_read(table) {
-                while !meta::clear_tombstones(work.batch()?, table.id, super::SLICE_ROWS)? {}
+                while !meta::clear_tombstones(work.batch()?, table.id, self.limits.slice_rows)? {}
             }
         }
         self.open_generations(work, entry)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::work::Work;
-use super::{Applier, Compiled, Error, SLICE_ROWS};
+use super::{Applier, Compiled, Error};
 use crate::journal::entry::Facts;
 use crate::model::{EntryNo, TableId};
 use crate::projection::compile::compile as compile_plans;
@@ -164,7 +164,8 @@ impl<E: Engine> Applier<E> {
                 let next = {
                     let reader = RowReader { read: &*work.batch()?, schema: before };
                     let mut found = Vec::new();
-                    let next = reader.walk_table(id, cursor.as_deref(), SLICE_ROWS, &mut found)?;
+                    let next =
+                        reader.walk_table(id, cursor.as_deref(), self.limits.slice_rows, &mut found)?;
                     for row in &found {
                         keyed.push(reader.key(id, row)?);
                     }
@@ -183,7 +184,7 @@ impl<E: Engine> Applier<E> {
                     None => break,
                     Some(next) => cursor = Some(next),
                 }
-                if work.rows >= super::BATCH_ROWS_MAX {
+                if work.rows >= self.limits.batch_rows {
                     self.reached.inside = true;
                     self.commit(work)?;
                 }

@@ -24,6 +24,7 @@ use hashbrown::HashMap;
 use crate::journal::Kind;
 use crate::journal::entry::{Command, Commit, InvalidEntry, Position, Record};
 use crate::model::{EntryNo, Generation};
+use crate::planted::{self, Bug};
 use crate::store::dirty::{self, Target};
 use crate::store::engine::{self, Engine};
 use crate::store::meta::{self, GenerationState, Reached, Stage, UnitState};
@@ -31,14 +32,28 @@ use crate::store::schema::Schema;
 use transaction::Bound;
 use work::Work;
 
-/// Rows changed in one batch of the store before it is committed, when entries allow: large enough that a
-/// commit costs little, small enough that memory and the pause of deliver stay small (rule 29).
+/// How much apply does at a time.
 /// (Tests use small limits, so that everything large happens to a few rows.)
-pub const BATCH_ROWS_MAX: usize = if cfg!(test) { 4 } else { 20_000 };
-/// A generation with fewer scan points than this in its queue gets the next slice of its scan.
-const SCAN_POINTS_LOW: u64 = if cfg!(test) { 2 } else { 4_000 };
-/// Rows of one slice of a scan, a TRUNCATE, a sweep or a move of a table.
-const SLICE_ROWS: usize = if cfg!(test) { 2 } else { 2_000 };
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows changed in one batch of the store before it is committed, when entries allow: large enough that a
+    /// commit costs little, small enough that memory and the pause of deliver stay small (rule 29).
+    pub batch_rows: usize,
+    /// A generation with fewer scan points than this in its queue gets the next slice of its scan.
+    pub scan_points_low: u64,
+    /// Rows of one slice of a scan, a TRUNCATE, a sweep or a move of a table.
+    pub slice_rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        if cfg!(test) {
+            Limits { batch_rows: 4, scan_points_low: 2, slice_rows: 2 }
+        } else {
+            Limits { batch_rows: 20_000, scan_points_low: 4_000, slice_rows: 2_000 }
+        }
+    }
+}
 
 /// Why apply cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +92,7 @@ pub struct Applier<E> {
     generations: Vec<GenerationState>,
     units: Vec<UnitState>,
     relations: HashMap<u32, Bound>,
+    limits: Limits,
 }
 
 impl<E: Engine> Applier<E> {
@@ -104,11 +120,19 @@ impl<E: Engine> Applier<E> {
             generations,
             units,
             relations: HashMap::new(),
+            limits: Limits::default(),
         };
         for message in relations {
             applier.bind(&message)?;
         }
+        if planted::is(Bug::ScanNotDurable) {
+            applier.reached.dirty.iter_mut().for_each(|(_, count)| count.scans = 0);
+        }
         Ok(applier)
+    }
+
+    pub fn with_limits(self, limits: Limits) -> Applier<E> {
+        Applier { limits, ..self }
     }
 
     pub fn reached(&self) -> &Reached {
@@ -156,7 +180,7 @@ impl<E: Engine> Applier<E> {
             self.reached.entry = record.number;
             self.reached.message = 0;
             self.reached.inside = record.kind == Kind::TransactionPart;
-            if work.rows >= BATCH_ROWS_MAX {
+            if work.rows >= self.limits.batch_rows {
                 rows += work.rows as u64;
                 self.commit(&mut work)?;
             }

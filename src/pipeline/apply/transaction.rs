@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::work::Work;
-use super::{Applier, Compiled, Error, SLICE_ROWS};
+use super::{Applier, Compiled, Error};
+use crate::failpoint;
 use crate::journal::entry;
 use crate::model::{Cell, ColumnKind, EntryNo, Key, KeyClass, Relation, TableId};
 use crate::pgoutput::decoder::decode;
@@ -211,7 +212,7 @@ impl<E: Engine> Applier<E> {
             let batch = work.batch()?;
             let reader = RowReader { read: &*batch, schema: &compiled.schema };
             let mut found = Vec::new();
-            let next = reader.walk_table(table.id, cursor.as_deref(), SLICE_ROWS, &mut found)?;
+            let next = reader.walk_table(table.id, cursor.as_deref(), self.limits.slice_rows, &mut found)?;
             let mut keys = Vec::new();
             for row in found.iter().filter(|row| chosen(row.leaf, row.last)) {
                 keys.push(reader.key(table.id, row)?);
@@ -231,10 +232,11 @@ impl<E: Engine> Applier<E> {
                 None => return Ok(()),
                 Some(next) => cursor = Some(next),
             }
-            if work.rows >= super::BATCH_ROWS_MAX {
+            if work.rows >= self.limits.batch_rows {
                 self.reached.message = number;
                 self.reached.inside = true;
                 self.commit(work)?;
+                failpoint::hit("apply.removing");
             }
         }
     }

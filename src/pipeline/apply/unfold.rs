@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::work::Work;
-use super::{Applier, Error, SCAN_POINTS_LOW, SLICE_ROWS, count_of};
+use super::{Applier, Error, count_of};
+use crate::failpoint;
 use crate::projection::affected::{self, Contribution};
 use crate::store::dirty::{self, Class, Mark, Target};
 use crate::store::engine::{self, Engine};
@@ -14,7 +15,7 @@ impl<E: Engine> Applier<E> {
     pub(super) fn wants_slice(&self, state: &GenerationState) -> bool {
         let count = self.reached.dirty.iter().find(|(known, _)| *known == state.generation);
         matches!(state.stage, Stage::Building | Stage::Live)
-            && count.is_some_and(|(_, count)| count.scans > 0 && count.scanned < SCAN_POINTS_LOW)
+            && count.is_some_and(|(_, count)| count.scans > 0 && count.scanned < self.limits.scan_points_low)
     }
 
     /// Unfolds one slice for each generation that wants one. Not inside a transaction: a scan must not see
@@ -50,7 +51,7 @@ impl<E: Engine> Applier<E> {
             match &scan.target {
                 Target::Whole => {
                     let root = plan.nodes[0].table;
-                    let next = reader.walk_table(root, cursor, SLICE_ROWS, &mut found)?;
+                    let next = reader.walk_table(root, cursor, self.limits.slice_rows, &mut found)?;
                     for row in &found {
                         contributions.push(Contribution::Point { key: reader.key(root, row)? });
                     }
@@ -65,7 +66,7 @@ impl<E: Engine> Applier<E> {
                     let crate::projection::plan::Access::Link(link) = join.up else {
                         return Err(broken("a scan names a join without a link".to_owned()).into());
                     };
-                    let next = reader.walk_link(link, key, cursor, SLICE_ROWS, &mut found)?;
+                    let next = reader.walk_link(link, key, cursor, self.limits.slice_rows, &mut found)?;
                     for row in &found {
                         affected::above(plan, set, &reader, *parent, row, &mut |c| contributions.push(c))
                             .map_err(|error| broken(error.to_string()))?;
@@ -74,6 +75,7 @@ impl<E: Engine> Applier<E> {
                 }
             }
         };
+        failpoint::hit("apply.unfolding");
         work.rows += contributions.len();
         for contribution in contributions {
             match contribution {

@@ -6,6 +6,7 @@
 use hashbrown::HashMap;
 
 use super::{Error, count_of};
+use crate::failpoint;
 use crate::model::{EntryNo, Generation, Key};
 use crate::store::dirty::{self, Class, Mark, Target};
 use crate::store::engine::{Batch, Engine};
@@ -85,7 +86,9 @@ impl<'e, E: Engine> Work<'e, E> {
         self.write_points(reached)?;
         meta::put_reached(self.batch()?, reached)?;
         if let Some(batch) = self.batch.take() {
+            failpoint::hit("store.committing");
             batch.commit()?;
+            failpoint::hit("store.committed");
         }
         self.rows = 0;
         Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Deliverer, Error, Judged, REFUSAL_WINDOW, Refusals, Request, Resting};
+use crate::failpoint;
 use crate::model::{Action, Generation, Key, Outcome};
 use crate::pipeline::apply::Settle;
 use crate::pipeline::observer::Delivered;
@@ -57,6 +58,9 @@ impl Deliverer {
                 return Ok(judged);
             }
         };
+        if outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Applied)) {
+            failpoint::hit("deliver.partial");
+        }
         let mut overloaded = 0;
         let batch = self.settling.next();
         for ((document, mark), outcome) in request.documents.iter().zip(&request.marks).zip(outcomes) {

@@ -1,7 +1,8 @@
 //! What a segment has to repeat in front of its entries, so that it can be read alone (rules 6, 8).
 
+use std::collections::BTreeMap;
+
 use bytes::{Bytes, BytesMut};
-use hashbrown::HashMap;
 
 use crate::journal::Kind;
 
@@ -10,7 +11,7 @@ use crate::journal::Kind;
 pub(super) struct Head {
     pub facts: Option<Bytes>,
     pub connected: Option<Bytes>,
-    pub relations: HashMap<u32, Bytes>,
+    pub relations: BTreeMap<u32, Bytes>,
     /// Relations whose messages are gathered and not appended yet: a segment that begins now must not
     /// announce them in front of rows of the older layout.
     pub announced: Vec<(u32, Bytes)>,

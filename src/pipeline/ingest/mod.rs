@@ -275,7 +275,9 @@ impl Ingest {
         if planted::is(Bug::HeldChunkKept) {
             return self.append_waiting();
         }
-        self.done.extend(self.held.drain().map(|(_, (ticket, _))| (ticket, Done::Dropped)));
+        let mut dropped: Vec<Ticket> = self.held.drain().map(|(_, (ticket, _))| ticket).collect();
+        dropped.sort_unstable(); // the order of a map is nobody's
+        self.done.extend(dropped.into_iter().map(|ticket| (ticket, Done::Dropped)));
         self.append_waiting()
     }
 

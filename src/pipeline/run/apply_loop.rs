@@ -1,13 +1,16 @@
-//! The thread of apply: reads what is durable, folds it into the store, settles what was delivered.
+//! The loop of apply: reads what is durable, folds it into the store, settles what was delivered.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::clock::Clock;
+use super::hosting::{Loop, Turn};
 use super::ingest_loop::TICK;
+use crate::failpoint;
 use crate::journal::Reader;
 use crate::model::{EntryNo, Generation, Lsn};
 use crate::pipeline::Observer;
@@ -17,7 +20,7 @@ use crate::store::engine::Engine;
 use crate::store::meta::{GenerationState, Reached, UnitState};
 
 /// Bytes of entries read and applied at a time: bounds memory, and how long settled documents wait.
-const READ_BYTES: usize = 2 << 20;
+pub const READ_BYTES: usize = 2 << 20;
 /// Commits remembered to tell the WAL position of an entry.
 const POSITIONS_MAX: usize = 65_536;
 
@@ -54,20 +57,35 @@ pub fn look(board: &Board) -> Arc<Published> {
     Arc::clone(&board.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Everything the thread needs.
+/// Everything the loop needs.
 pub struct Apply<E: Engine> {
     pub applier: Applier<E>,
     pub engine: Arc<E>,
     pub reader: Reader,
+    /// Bytes of entries that one turn reads; see [`READ_BYTES`].
+    pub read_bytes: usize,
     pub inputs: Receiver<Input>,
     pub durable: watch::Receiver<super::ingest_loop::Progress>,
     pub board: Board,
     pub changed: watch::Sender<u64>,
     pub observer: Arc<dyn Observer>,
+    pub clock: Arc<dyn Clock>,
     /// The journal's end as it was found.
     pub found_end: EntryNo,
+    pub state: State,
+}
+
+/// What the loop remembers from one turn to the next.
+#[derive(Default)]
+pub struct State {
+    /// What a thread has waited for.
+    next: Option<Input>,
+    positions: VecDeque<(EntryNo, Lsn)>,
+    /// Times that the store was published.
+    published: u64,
     /// See [`Published::settled`].
-    pub settled: u64,
+    settled: u64,
+    stopping: bool,
 }
 
 /// Why the loop ended.
@@ -89,74 +107,78 @@ impl Failed {
     }
 }
 
+impl<E: Engine> Loop for Apply<E> {
+    type Failed = Failed;
+    const NAME: &'static str = "apply";
+
+    fn turn(&mut self) -> Result<Turn, Failed> {
+        let (settles, orders) = self.take_inputs();
+        let durable = self.durable.borrow_and_update().durable;
+        let behind = self.applier.reached().entry < durable && !self.state.stopping;
+        let records = if behind { self.reader.next(durable, self.read_bytes)? } else { Vec::new() };
+        let idle = records.is_empty() && settles.is_empty() && orders.is_empty();
+        if idle && self.state.stopping {
+            return Ok(Turn::Ended);
+        }
+        if idle && !self.applier.has_scans() {
+            if self.state.published == 0 {
+                self.publish()?;
+            }
+            return Ok(Turn::Input(Some(TICK)));
+        }
+        let began = self.clock.now();
+        let rows = self.applier.step(&records, &settles, &orders)?;
+        self.state.settled = settles.last().map_or(self.state.settled, |settle| settle.batch);
+        self.remember_position();
+        if !records.is_empty() {
+            let took = self.clock.now().saturating_sub(began);
+            self.observer.applied(self.applier.reached().entry, rows, took);
+        }
+        self.publish()?;
+        failpoint::hit("apply.published");
+        Ok(Turn::Again)
+    }
+
+    fn wait(&mut self, within: Option<Duration>) {
+        // Neither running out of time nor that nobody is left to send is news here: the next turn looks.
+        self.state.next = self.inputs.recv_timeout(within.unwrap_or(TICK)).ok();
+    }
+}
+
 impl<E: Engine> Apply<E> {
-    /// The thread's body.
-    pub fn run(mut self) -> Result<Applier<E>, Failed> {
-        let mut positions: VecDeque<(EntryNo, Lsn)> = VecDeque::new();
-        let mut turn = 0u64;
-        let mut stopping = false;
+    fn take_inputs(&mut self) -> (Vec<Settle>, Vec<Order>) {
+        let (mut settles, mut orders) = (Vec::new(), Vec::new());
         loop {
-            let durable = self.durable.borrow().durable;
-            let behind = self.applier.reached().entry < durable;
-            let (mut settles, mut orders) = (Vec::new(), Vec::new());
-            // With work at hand only what is already there is taken; else this is where the thread waits.
-            let mut next = if behind || self.applier.has_scans() || stopping {
-                self.inputs.try_recv().ok()
-            } else {
-                match self.inputs.recv_timeout(TICK) {
-                    Ok(input) => Some(input),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => {
-                        stopping = true;
-                        None
-                    }
+            match self.state.next.take().map_or_else(|| self.inputs.try_recv(), Ok) {
+                Ok(Input::Durable) => {}
+                Ok(Input::Settled(more)) => settles.extend(more),
+                Ok(Input::Order(order)) => orders.push(order),
+                Ok(Input::Stop) => self.state.stopping = true,
+                Err(TryRecvError::Empty) => return (settles, orders),
+                // Whoever gave orders is gone.
+                Err(TryRecvError::Disconnected) => {
+                    self.state.stopping = true;
+                    return (settles, orders);
                 }
-            };
-            while let Some(input) = next {
-                match input {
-                    Input::Durable => {}
-                    Input::Settled(more) => settles.extend(more),
-                    Input::Order(order) => orders.push(order),
-                    Input::Stop => stopping = true,
-                }
-                next = self.inputs.try_recv().ok();
             }
-            let durable = self.durable.borrow_and_update().durable;
-            let records = if self.applier.reached().entry < durable && !stopping {
-                self.reader.next(durable, READ_BYTES)?
-            } else {
-                Vec::new()
-            };
-            let idle = records.is_empty() && settles.is_empty() && orders.is_empty();
-            if idle && stopping {
-                return Ok(self.applier);
-            }
-            if idle && !self.applier.has_scans() {
-                if turn == 0 {
-                    turn += 1;
-                    self.publish(&positions, turn)?;
-                }
-                continue;
-            }
-            let began = Instant::now();
-            let rows = self.applier.step(&records, &settles, &orders)?;
-            self.settled = settles.last().map_or(self.settled, |settle| settle.batch);
-            let reached = self.applier.reached();
-            if positions.back().is_none_or(|(_, lsn)| *lsn != reached.lsn) {
-                if positions.len() == POSITIONS_MAX {
-                    positions.pop_front();
-                }
-                positions.push_back((reached.entry, reached.lsn));
-            }
-            if !records.is_empty() {
-                self.observer.applied(reached.entry, rows, began.elapsed());
-            }
-            turn += 1;
-            self.publish(&positions, turn)?;
         }
     }
 
-    fn publish(&self, positions: &VecDeque<(EntryNo, Lsn)>, turn: u64) -> Result<(), Failed> {
+    /// Which WAL position belongs to the entry reached.
+    fn remember_position(&mut self) {
+        let reached = self.applier.reached();
+        let positions = &mut self.state.positions;
+        if positions.back().is_none_or(|(_, lsn)| *lsn != reached.lsn) {
+            if positions.len() == POSITIONS_MAX {
+                positions.pop_front();
+            }
+            positions.push_back((reached.entry, reached.lsn));
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), Failed> {
+        self.state.published += 1;
+        let positions = &self.state.positions;
         let reached = self.applier.reached().clone();
         let mut projected = Vec::new();
         let view = self.engine.view()?;
@@ -179,14 +201,14 @@ impl<E: Engine> Apply<E> {
         let published = Published {
             compiled: Arc::clone(self.applier.compiled()),
             caught_up: reached.entry >= self.found_end,
-            settled: self.settled,
+            settled: self.state.settled,
             generations: self.applier.generations().to_vec(),
             units: self.applier.units().to_vec(),
             reached,
             projected,
         };
         *self.board.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
-        self.changed.send_replace(turn);
+        self.changed.send_replace(self.state.published);
         Ok(())
     }
 }

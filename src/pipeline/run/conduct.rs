@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::mpsc as threads;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::apply_loop::{self, look};
+use super::clock::{Clock, Ticks, within};
 use super::deliver_loop::{self};
 use super::facts::{self, Looked};
-use super::{Applier, Asked, Error, Running, ingest_loop};
+use super::{Asked, Ending, Error, Running, ingest_loop};
+use crate::failpoint;
 use crate::retry::{self, Backoff};
 use crate::sink::{self, IndexSpec};
 use crate::source::{self, Event, Stream};
@@ -45,8 +45,7 @@ impl<E: Engine> Running<E> {
     /// Connects again and again until told to stop or until something is refused.
     pub(super) async fn conduct(&mut self) -> Result<(), Error> {
         let mut backoff = Backoff::new(RECONNECT);
-        let mut ticks = interval(UPKEEP_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = Ticks::new(Arc::clone(&self.machine.clock), UPKEEP_EVERY);
         loop {
             self.report.state = "connecting";
             let connected = self.with_upkeep(&mut ticks).await?;
@@ -66,7 +65,7 @@ impl<E: Engine> Running<E> {
             self.observer.retried("source", &reason);
             self.report.trouble = Some(format!("source-unavailable: {reason}"));
             tracing::warn!(reason, attempt = backoff.attempts(), "not connected to the source; trying again");
-            if !self.rest(backoff.failed(fastrand::u64(..)), &mut ticks).await? {
+            if !self.rest(backoff.failed((self.machine.random)()), &mut ticks).await? {
                 return Ok(());
             }
         }
@@ -75,39 +74,41 @@ impl<E: Engine> Running<E> {
     /// Connects, with upkeep meanwhile. Nothing when told to stop.
     async fn with_upkeep(
         &mut self,
-        ticks: &mut tokio::time::Interval,
+        ticks: &mut Ticks,
     ) -> Result<Option<Result<(Stream, Vec<IndexSpec>), String>>, Error> {
         // Stopping must not wait for a server that does not answer.
         let mut stop = self.outside.stop.clone();
         ticks.tick().await;
         self.upkeep(false).await?;
-        tokio::select! {
-            connected = self.connect() => match connected {
-                Ok(connected) => Ok(Some(Ok(connected))),
-                Err(Error::Source(error)) if !matches!(error, source::Error::Refused { .. }) => {
-                    Ok(Some(Err(error.to_string())))
-                }
-                Err(Error::Sink(error)) if !matches!(error, sink::Error::Refused { .. }) => {
-                    Ok(Some(Err(error.to_string())))
-                }
-                Err(error) => Err(error),
-            },
-            () = asked_to_stop(&mut stop) => Ok(None),
+        let connected = tokio::select! {
+            biased;
+            () = asked_to_stop(&mut stop) => return Ok(None),
+            connected = self.connect() => connected,
+        };
+        match connected {
+            Ok(connected) => Ok(Some(Ok(connected))),
+            Err(Error::Source(error)) if !matches!(error, source::Error::Refused { .. }) => {
+                Ok(Some(Err(error.to_string())))
+            }
+            Err(Error::Sink(error)) if !matches!(error, sink::Error::Refused { .. }) => {
+                Ok(Some(Err(error.to_string())))
+            }
+            Err(error) => Err(error),
         }
     }
 
     /// Rests before the next attempt; false when told to stop.
-    async fn rest(&mut self, pause: Duration, ticks: &mut tokio::time::Interval) -> Result<bool, Error> {
-        let over = tokio::time::sleep(pause);
-        tokio::pin!(over);
+    async fn rest(&mut self, pause: Duration, ticks: &mut Ticks) -> Result<bool, Error> {
+        let mut over = self.machine.clock.pause(pause);
         let mut stop = self.outside.stop.clone();
         loop {
             tokio::select! {
-                () = &mut over => return Ok(true),
+                biased;
                 () = asked_to_stop(&mut stop) => return Ok(false),
-                _ = ticks.tick() => self.upkeep(false).await?,
                 Some(name) = self.ended.recv() => return Err(Error::Panicked(name)),
+                () = &mut over => return Ok(true),
                 Some(asked) = self.outside.asks.recv() => self.asked(asked).await,
+                () = ticks.tick() => self.upkeep(false).await?,
             }
         }
     }
@@ -117,7 +118,7 @@ impl<E: Engine> Running<E> {
         &mut self,
         stream: Stream,
         specs: &[IndexSpec],
-        ticks: &mut tokio::time::Interval,
+        ticks: &mut Ticks,
     ) -> Result<Left, Error> {
         self.report.state = "streaming";
         self.report.connected = true;
@@ -130,11 +131,12 @@ impl<E: Engine> Running<E> {
             let mut reason = "the connection ended".to_owned();
             loop {
                 let group = tokio::select! {
-                    group = events.next() => group,
+                    biased;
                     _ = &mut leave => {
                         events.close().await;
                         break;
                     }
+                    group = events.next() => group,
                 };
                 let Some(group) = group else { break };
                 if let Some(Event::Lost { reason: why }) = group.last() {
@@ -150,7 +152,9 @@ impl<E: Engine> Running<E> {
         let mut stop = self.outside.stop.clone();
         let left = loop {
             tokio::select! {
+                biased;
                 () = asked_to_stop(&mut stop) => break Ok(Left::Stopping),
+                Some(name) = self.ended.recv() => break Err(Error::Panicked(name)),
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(Ended::Stream(reason)) => break Ok(Left::Lost(reason)),
                     Ok(Ended::Backfill(Interrupted::Source(error @ source::Error::Refused { .. }))) => {
@@ -167,9 +171,9 @@ impl<E: Engine> Running<E> {
                     }
                     Err(_) => break Err(Error::Panicked("backfill")),
                 },
-                Some(name) = self.ended.recv() => break Err(Error::Panicked(name)),
+                // Before the ticks: looking after things may take longer than the time between two of them.
                 Some(asked) = self.outside.asks.recv() => self.asked(asked).await,
-                _ = ticks.tick() => {
+                () = ticks.tick() => {
                     let upkeep = self.upkeep(true).await;
                     if let Err(error) = upkeep {
                         break Err(error);
@@ -192,7 +196,7 @@ impl<E: Engine> Running<E> {
             let _ = goodbye.send(());
             let said =
                 async { while !matches!(tasks.join_next().await, Some(Ok(Ended::Stream(_))) | None) {} };
-            let _ = tokio::time::timeout(GOODBYE_MAX, said).await;
+            let _ = within(&*self.machine.clock, GOODBYE_MAX, said).await;
         }
         tasks.abort_all();
         let lost = ingest_loop::Input::Events(vec![Event::Lost { reason: String::new() }]);
@@ -210,9 +214,12 @@ impl<E: Engine> Running<E> {
             observer: Arc::clone(&self.observer),
             status: Arc::clone(&self.backfill_status),
             options: self.options.backfill,
+            clock: Arc::clone(&self.machine.clock),
+            random: Arc::clone(&self.machine.random),
         };
+        let pause = self.machine.clock.pause(after);
         tasks.spawn(async move {
-            tokio::time::sleep(after).await;
+            pause.await;
             Ended::Backfill(backfill.run().await)
         });
     }
@@ -225,38 +232,32 @@ impl<E: Engine> Running<E> {
 
     /// Stops the loops in their order: nothing new comes in, what is on its way is finished within a
     /// limit, what was settled is written, the store is closed.
-    pub(super) async fn stop(
-        mut self,
-        conducted: Result<(), Error>,
-        ingest_thread: JoinHandle<Result<(), Error>>,
-        apply_thread: JoinHandle<Result<Applier<E>, Error>>,
-    ) -> Result<(), Error> {
+    pub(super) async fn stop(mut self, conducted: Result<(), Error>) -> Result<(), Error> {
         self.report.state = "stopping";
-        let limit = self.options.stop_within;
+        let (clock, limit) = (Arc::clone(&self.machine.clock), self.options.stop_within);
         if let Some(deliver) = self.deliver.take() {
             let _ = deliver.send(deliver_loop::Input::Stop);
         }
-        let delivered = match self.deliver_thread.take() {
-            Some(thread) => {
-                joined("deliver", thread, limit).await.and_then(|ended| ended.map_err(Error::from))
-            }
+        let delivered = match self.deliver_ending.take() {
+            Some(ending) => ended("deliver", &*clock, ending, limit).await,
             None => Ok(()),
         };
+        failpoint::hit("stop.delivered");
         let _ = self.ingest.send(ingest_loop::Input::Stop).await;
-        let ingested = joined("ingest", ingest_thread, limit).await.and_then(|ended| ended);
+        let ingested = ended("ingest", &*clock, self.ingest_ending, limit).await;
         let _ = self.apply.send(apply_loop::Input::Stop);
-        let applied = joined("apply", apply_thread, limit).await.and_then(|ended| ended);
+        let applied = ended("apply", &*clock, self.apply_ending, limit).await;
+        failpoint::hit("stop.applied");
         // Whoever found the damage: the next start must not believe this store (rule 31).
         let broken = [delivered.as_ref().err(), applied.as_ref().err(), conducted.as_ref().err()];
         if let Some(error) = broken.into_iter().flatten().find(|error| error.is_store()) {
             self.checkpoints.distrust(&error.to_string());
         }
-        // The thread that ended first has the cause; the conductor only saw that one ended.
+        // The loop that ended first has the cause; the conductor only saw that one ended.
         delivered?;
         ingested?;
-        let applier = applied?;
+        applied?;
         conducted?;
-        drop(applier);
         self.checkpoints.closed_cleanly()?;
         Ok(())
     }
@@ -283,7 +284,7 @@ enum Ended {
     Backfill(Interrupted),
 }
 
-/// Wakes a thread whenever a watched value changes, for as long as both live.
+/// Wakes a loop whenever a watched value changes, for as long as both live.
 pub(super) async fn forward<T, I: Send + 'static>(
     mut changed: watch::Receiver<T>,
     to: threads::Sender<I>,
@@ -297,9 +298,8 @@ pub(super) async fn forward<T, I: Send + 'static>(
 }
 
 /// Sends ingest a tick now and then, so that idle positions are journaled.
-pub(super) async fn tick(ingest: mpsc::Sender<ingest_loop::Input>) {
-    let mut ticks = interval(ingest_loop::TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(super) async fn tick(clock: Arc<dyn Clock>, ingest: mpsc::Sender<ingest_loop::Input>) {
+    let mut ticks = Ticks::new(clock, ingest_loop::TICK);
     loop {
         ticks.tick().await;
         if ingest.send(ingest_loop::Input::Tick).await.is_err() {
@@ -308,16 +308,12 @@ pub(super) async fn tick(ingest: mpsc::Sender<ingest_loop::Input>) {
     }
 }
 
-async fn joined<T: Send + 'static>(
-    name: &'static str,
-    thread: JoinHandle<T>,
-    limit: Duration,
-) -> Result<T, Error> {
-    let joining = tokio::task::spawn_blocking(move || thread.join());
-    match tokio::time::timeout(limit, joining).await {
-        Ok(Ok(Ok(ended))) => Ok(ended),
-        Ok(_) => Err(Error::Panicked(name)),
-        Err(_) => Err(Error::Refused {
+/// How a loop ended, once it has.
+async fn ended(name: &'static str, clock: &dyn Clock, ending: Ending, limit: Duration) -> Result<(), Error> {
+    match within(clock, limit, ending).await {
+        Some(Ok(ended)) => ended,
+        Some(Err(_)) => Err(Error::Panicked(name)),
+        None => Err(Error::Refused {
             code: "stop-timeout",
             reason: format!("the {name} loop did not end within {limit:?}"),
             hint: "Nothing is lost: what was not finished is done again at the next start.".to_owned(),

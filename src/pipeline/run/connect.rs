@@ -6,11 +6,13 @@ use std::sync::mpsc as threads;
 use super::conduct::forward;
 use super::deliver_loop::{self, Deliver};
 use super::facts::{self, Looked};
-use super::{Error, Running, ingest_loop, thread};
+use super::{Error, Running, hosting, ingest_loop};
+use crate::failpoint;
 use crate::journal::entry::{Command, Facts, Intent, Position, Unit};
 use crate::model::{Epoch, Lsn};
 use crate::pipeline::deliver::Deliverer;
 use crate::pipeline::ingest::Order;
+use crate::planted::{self, Bug};
 use crate::sink::IndexSpec;
 use crate::source::{Event, Identity, Resume, Stream};
 use crate::store::engine::Engine;
@@ -30,12 +32,14 @@ impl<E: Engine> Running<E> {
         };
         let (facts, specs) = self.free_generations(&looked, before.as_ref(), &anew).await?;
         self.source.prepare_publication(&looked.catalog.tables).await?;
-        if self.recovered.end_lsn.is_none() {
+        failpoint::hit("connect.publication");
+        if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
             self.first_slot().await?;
         }
         self.prepare_sink(&specs).await?;
         if before.as_ref() != Some(&facts) || self.wants_new_facts() {
             self.journal_facts(&facts).await?;
+            failpoint::hit("connect.facts");
             self.recovered.rebuilt = None;
         }
         let stream = self.open_stream(&facts).await?;
@@ -85,11 +89,14 @@ impl<E: Engine> Running<E> {
         if !orphan {
             let intent = Intent { slot, system_identifier: String::new() };
             self.order(Order::Intent(intent.clone())).await?;
+            failpoint::hit("connect.intent");
             self.recovered.intent = serde_json::to_vec(&intent).ok().map(Into::into);
         }
         let waits = |whom: String| tracing::info!(whom, "creating the slot waits for running transactions");
         let lsn = self.source.create_slot(orphan, &waits).await?;
+        failpoint::hit("connect.slot");
         self.order(Order::Position(Position { lsn })).await?;
+        failpoint::hit("connect.position");
         self.recovered.end_lsn = Some(lsn);
         Ok(())
     }
@@ -101,6 +108,7 @@ impl<E: Engine> Running<E> {
         let mut empty = Vec::new();
         for spec in specs {
             let prepared = self.sink.prepare(spec).await?;
+            failpoint::hit("sink.prepared");
             seen = seen.max(prepared.epoch);
             if !prepared.durable {
                 tracing::warn!(
@@ -117,6 +125,7 @@ impl<E: Engine> Running<E> {
             None => {
                 let epoch = self.folder.take_epoch(seen)?;
                 self.epoch = Some(epoch);
+                failpoint::hit("epoch.taken");
                 epoch
             }
         };
@@ -131,11 +140,13 @@ impl<E: Engine> Running<E> {
         }
         for spec in specs {
             self.sink.claim(spec, epoch).await?;
+            failpoint::hit("sink.claimed");
         }
         // A new generation is built whole in any case; for one that was built before, the index is gone.
         for generation in empty {
             if self.recovered.facts.is_some() {
                 self.order(Order::Command(Command::Anew { generation })).await?;
+                failpoint::hit("connect.anew");
             }
         }
         Ok(())
@@ -151,6 +162,7 @@ impl<E: Engine> Running<E> {
             tables: facts.catalog.tables.clone(),
         };
         let stream = self.source.connect(&resume).await?;
+        failpoint::hit("connect.gate");
         for warning in &stream.warnings {
             tracing::warn!("{warning}");
         }
@@ -166,12 +178,14 @@ impl<E: Engine> Running<E> {
                 units.extend(table.row_oids().filter(joined).map(|oid| Unit { table: table.id, oid }));
             }
             self.order(Order::Command(Command::ReadAgain { units })).await?;
+            failpoint::hit("connect.joined");
         }
         let confirm = ingest_loop::Input::Confirm(Arc::clone(&stream.confirm));
         let connected = ingest_loop::Input::Events(vec![Event::Connected(stream.identity.clone())]);
         for input in [confirm, connected] {
             self.ingest.send(input).await.map_err(|_| Error::Panicked("ingest"))?;
         }
+        failpoint::hit("connect.identity");
         Ok(stream)
     }
 
@@ -188,13 +202,15 @@ impl<E: Engine> Running<E> {
             sink: Arc::clone(&self.sink),
             runtime: tokio::runtime::Handle::current(),
             observer: Arc::clone(&self.observer),
-            clock: self.clock,
+            clock: Arc::clone(&self.machine.clock),
+            random: Arc::clone(&self.machine.random),
             full_request: self.options.deliver.bulk_documents.min(500),
             trouble: self.sink_trouble.0.clone(),
-            commits: hashbrown::HashMap::new(),
+            state: deliver_loop::State::default(),
         };
-        self.deliver_thread = Some(thread("deliver", self.ended_sender.clone(), move || deliver.run())?);
-        // Changes of the store and of what is durable wake the threads.
+        let ending = hosting::start(&*self.machine.host, deliver, self.ended_sender.clone())?;
+        self.deliver_ending = Some(ending);
+        // Changes of the store wake it.
         tokio::spawn(forward(self.changed.clone(), inputs.clone(), || deliver_loop::Input::Changed));
         self.deliver = Some(inputs);
         Ok(())

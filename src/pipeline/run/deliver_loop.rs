@@ -1,18 +1,21 @@
-//! The thread of deliver: assembles from views, hands requests to the runtime, judges the answers.
+//! The loop of deliver: assembles from views, hands requests to the runtime, judges the answers.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use tokio::sync::watch;
 
 use super::apply_loop::{self, Board};
-use super::clock::Clock;
+use super::clock::{Clock, Random};
+use super::hosting::{Loop, Turn};
 use super::ingest_loop::TICK;
+use crate::failpoint;
 use crate::model::Outcome;
 use crate::pipeline::Observer;
 use crate::pipeline::deliver::{Deliverer, Error, Frame, OpenGeneration};
+use crate::planted::{self, Bug};
 use crate::sink::{self, Sink};
 use crate::store::engine::Engine;
 use crate::store::meta::{self, GenerationState, Stage};
@@ -32,7 +35,7 @@ pub enum Input {
     Stop,
 }
 
-/// Everything the thread needs.
+/// Everything the loop needs.
 pub struct Deliver<E: Engine> {
     pub deliverer: Deliverer,
     pub engine: Arc<E>,
@@ -43,75 +46,95 @@ pub struct Deliver<E: Engine> {
     pub sink: Arc<dyn Sink>,
     pub runtime: tokio::runtime::Handle,
     pub observer: Arc<dyn Observer>,
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
+    pub random: Random,
     pub full_request: usize,
     /// What keeps the sink from taking documents, while something does.
     pub trouble: watch::Sender<Option<String>>,
+    pub state: State,
+}
+
+/// What the loop remembers from one turn to the next.
+#[derive(Default)]
+pub struct State {
+    /// What a thread has waited for.
+    next: Option<Input>,
+    /// Nothing more can be sent until something changes or rests no more.
+    dry: bool,
+    /// Since when a request that is not full waits for more documents.
+    gathering: Option<Duration>,
+    /// When to look again although nothing has come in.
+    look_at: Duration,
+    stopping: bool,
     /// Commit time of the view of each request on its way.
-    pub commits: HashMap<u64, i64>,
+    commits: HashMap<u64, i64>,
+}
+
+impl<E: Engine> Loop for Deliver<E> {
+    type Failed = Error;
+    const NAME: &'static str = "deliver";
+
+    /// After Stop nothing more is sent, and the loop ends once every request was answered.
+    fn turn(&mut self) -> Result<Turn, Error> {
+        // The channel cannot close: its other end is held for the answers.
+        while let Some(input) = self.state.next.take().or_else(|| self.inputs.try_recv().ok()) {
+            match input {
+                Input::Changed => self.state.dry = false,
+                Input::Answer { number, answer, took } => {
+                    self.state.dry = false;
+                    self.answered(number, answer, took)?;
+                }
+                Input::Stop => self.state.stopping = true,
+            }
+        }
+        if self.state.stopping && self.deliverer.in_flight() == 0 {
+            return Ok(Turn::Ended);
+        }
+        let now = self.clock.now();
+        if now >= self.state.look_at {
+            self.state.dry = false;
+        }
+        if !self.state.stopping && !self.state.dry && self.deliverer.has_room(now) {
+            match self.request()? {
+                Sent::Request => return Ok(Turn::Again),
+                Sent::Gathering => {}
+                Sent::Nothing => self.state.dry = true,
+            }
+        }
+        let now = self.clock.now();
+        let wakes = self.deliverer.wakes_at(now).map_or(TICK, |at| at.saturating_sub(now));
+        let gathering = self.state.gathering.is_some();
+        let wait = if gathering { GATHER } else { wakes.clamp(Duration::from_millis(1), TICK) };
+        self.state.look_at = now + wait;
+        Ok(Turn::Input(Some(wait)))
+    }
+
+    fn wait(&mut self, within: Option<Duration>) {
+        self.state.next = self.inputs.recv_timeout(within.unwrap_or(TICK)).ok(); // the time is looked at there
+    }
 }
 
 impl<E: Engine> Deliver<E> {
-    /// The thread's body. On Stop it sends nothing more and returns once every request was answered.
-    pub fn run(mut self) -> Result<(), Error> {
-        let mut stopping = false;
-        let mut dry = false;
-        let mut gathering: Option<Instant> = None;
-        loop {
-            if stopping && self.deliverer.in_flight() == 0 {
-                return Ok(());
-            }
-            let now = self.clock.now();
-            if !stopping && !dry && self.deliverer.has_room(now) {
-                match self.request(&mut gathering)? {
-                    Sent::Request => continue,
-                    Sent::Gathering => {}
-                    Sent::Nothing => dry = true,
-                }
-            }
-            let now = self.clock.now();
-            let wakes = self.deliverer.wakes_at(now).map_or(TICK, |at| at.saturating_sub(now));
-            let wait = if gathering.is_some() { GATHER } else { wakes.clamp(Duration::from_millis(1), TICK) };
-            let mut next = match self.inputs.recv_timeout(wait) {
-                Ok(input) => Some(input),
-                Err(RecvTimeoutError::Timeout) => {
-                    dry = false;
-                    None
-                }
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            while let Some(input) = next {
-                match input {
-                    Input::Changed => dry = false,
-                    Input::Answer { number, answer, took } => {
-                        dry = false;
-                        self.answered(number, answer, took)?;
-                    }
-                    Input::Stop => stopping = true,
-                }
-                next = self.inputs.try_recv().ok();
-            }
-        }
-    }
-
     /// Assembles and sends one request from a view of its own.
-    fn request(&mut self, gathering: &mut Option<Instant>) -> Result<Sent, Error> {
+    fn request(&mut self) -> Result<Sent, Error> {
         let published = apply_loop::look(&self.board);
-        if !published.caught_up {
+        if !published.caught_up && !planted::is(Bug::DeliverBeforeCaughtUp) {
             return Ok(Sent::Nothing);
         }
         let dirty: u64 = published.reached.dirty.iter().map(|(_, count)| count.changes + count.scanned).sum();
         if self.deliverer.in_flight() > 0 && (dirty as usize) < self.full_request {
-            let since = *gathering.get_or_insert_with(Instant::now);
-            if since.elapsed() < GATHER {
+            let now = self.clock.now();
+            let since = *self.state.gathering.get_or_insert(now);
+            if now.saturating_sub(since) < GATHER {
                 return Ok(Sent::Gathering);
             }
         }
-        *gathering = None;
+        self.state.gathering = None;
         self.deliverer.settled(published.settled); // published before the view is taken: it shows them
         let view = self.engine.view()?;
         let reached = meta::reached(&view)?;
-        if reached.inside || reached.facts != published.compiled.entry {
+        let inside = reached.inside && !planted::is(Bug::ViewInsideTransaction);
+        if inside || reached.facts != published.compiled.entry {
             return Ok(Sent::Nothing); // rule 29; or facts that are being published just now
         }
         // Of this very view: what was published may be a moment older, and a table may have opened or closed.
@@ -119,27 +142,36 @@ impl<E: Engine> Deliver<E> {
         if open.is_empty() {
             return Ok(Sent::Nothing);
         }
-        let began = Instant::now();
+        let began = self.clock.now();
         let frame = Frame { read: &view, entry: reached.entry, compiled: &published.compiled, open: &open };
-        let taken = self.deliverer.take(&frame, self.clock.now(), fastrand::u64(..))?;
+        let taken = self.deliverer.take(&frame, began, (self.random)())?;
         drop(view);
         if !taken.refused.is_empty() {
             let _ = self.apply.send(apply_loop::Input::Settled(taken.refused)); // as in `answered`
         }
         let Some(request) = taken.request else { return Ok(Sent::Nothing) };
-        self.observer.assembled(request.documents.len() as u64, taken.bytes, began.elapsed());
+        self.observer.assembled(
+            request.documents.len() as u64,
+            taken.bytes,
+            self.clock.now().saturating_sub(began),
+        );
         if published.generations.iter().all(|state| state.stage == Stage::Live) {
-            self.commits.insert(request.number, reached.commit_time_us);
+            self.state.commits.insert(request.number, reached.commit_time_us);
         }
         let request = self.deliverer.sent(request);
         let (sink, answers) = (Arc::clone(&self.sink), self.answers.clone());
+        let clock = Arc::clone(&self.clock);
+        failpoint::hit("deliver.assembled");
         self.runtime.spawn(async move {
-            let began = Instant::now();
+            let began = clock.now();
+            failpoint::hit("deliver.sending");
             let answer = sink.send(&request.documents).await;
+            failpoint::hit("deliver.sent");
+            let took = clock.now().saturating_sub(began);
             let number = request.number;
             drop(request);
-            // The thread may have ended; then nobody needs the answer.
-            let _ = answers.send(Input::Answer { number, answer, took: began.elapsed() });
+            // The loop may have ended; then nobody needs the answer.
+            let _ = answers.send(Input::Answer { number, answer, took });
         });
         Ok(Sent::Request)
     }
@@ -151,9 +183,9 @@ impl<E: Engine> Deliver<E> {
         took: Duration,
     ) -> Result<(), Error> {
         let (now, unix_s) = (self.clock.now(), self.clock.unix_s());
-        let mut judged = self.deliverer.answered(number, answer, now, unix_s, fastrand::u64(..))?;
+        let mut judged = self.deliverer.answered(number, answer, now, unix_s, (self.random)())?;
         judged.delivered.took = took;
-        let commit_time_us = self.commits.remove(&number);
+        let commit_time_us = self.state.commits.remove(&number);
         if let Some(committed) = commit_time_us
             && judged.delivered.indexed > 0
         {
@@ -171,6 +203,7 @@ impl<E: Engine> Deliver<E> {
             self.observer.retried("sink", reason);
         }
         if !judged.settles.is_empty() {
+            failpoint::hit("deliver.settling");
             // Apply may have ended; its marks stay, and what was sent is sent again: no harm.
             let _ = self.apply.send(apply_loop::Input::Settled(judged.settles));
         }
@@ -189,7 +222,9 @@ enum Sent {
 fn open_generations(states: &[GenerationState]) -> Vec<OpenGeneration> {
     states
         .iter()
-        .filter(|state| matches!(state.stage, Stage::Building | Stage::Live))
+        .filter(|state| {
+            matches!(state.stage, Stage::Building | Stage::Live) || planted::is(Bug::DeliverHalfRead)
+        })
         .map(|state| OpenGeneration { generation: state.generation, index: state.index.as_str().into() })
         .collect()
 }

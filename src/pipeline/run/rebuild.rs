@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::Error;
+use crate::failpoint;
 use crate::journal::entry::{Intent, Position};
 use crate::journal::files::Files;
 use crate::journal::{self, DataFolder, Journal};
@@ -31,7 +32,9 @@ pub async fn rebuild(
     let intent = Intent { slot: slot.to_owned(), system_identifier: String::new() };
     ingest.order(1, Order::Intent(intent))?;
     ingest.sync(now)?;
+    failpoint::hit("rebuild.intent");
     let lsn = source.create_slot(true, waits).await?;
+    failpoint::hit("rebuild.slot");
     ingest.order(2, Order::Rebuild(Position { lsn }))?;
     ingest.sync(now)?;
     Ok(lsn)

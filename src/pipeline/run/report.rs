@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::Running;
 use super::apply_loop::look;
@@ -25,7 +25,7 @@ pub(super) struct Report {
     pub slot: SlotStatus,
     pub slot_asked: Duration,
     pub contact: Duration,
-    pub checkpoint: Option<JoinHandle<Result<EntryNo, engine::Error>>>,
+    pub checkpoint: Option<oneshot::Receiver<Result<EntryNo, engine::Error>>>,
     pub checkpoint_begun: EntryNo,
     pub checkpoint_bytes: u64,
     pub checkpoint_entry: EntryNo,
@@ -75,7 +75,7 @@ impl<E: Engine> Running<E> {
     pub(super) fn report_now(&mut self) {
         let published = look(&self.board);
         let progress = *self.progress.borrow();
-        let now = self.clock.now();
+        let now = self.machine.clock.now();
         if progress.received > self.report.received {
             self.report.received = progress.received;
             self.report.contact = now;
