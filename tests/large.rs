@@ -17,7 +17,7 @@ use support::shop;
 /// asserted of the memory that is the daemon's own.
 const MEMORY_KIB_MAX: u64 = 256 << 10;
 
-/// With a quarter of the memory that the rows take, files are read again and again.
+/// Long, because a store that is larger than the limit is read from disk again and again.
 const PROJECTED_MAX: Duration = Duration::from_secs(900);
 
 #[test]

@@ -3,6 +3,8 @@
 
 #[path = "tidy/planted.rs"]
 mod planted;
+#[path = "tidy/proof.rs"]
+mod proof;
 
 use std::fs;
 use std::path::{Path, PathBuf};
