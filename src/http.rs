@@ -118,7 +118,8 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     next.run(request).await
 }
 
-fn host_is_known(headers: &HeaderMap, hosts: &[String]) -> bool {
+/// Whether the request names an address, `localhost` or one of `hosts`, and nothing else beside it.
+pub fn host_is_known(headers: &HeaderMap, hosts: &[String]) -> bool {
     let mut given = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (given.next(), given.next()) else { return false };
     let Ok(host) = host.to_str() else { return false };
@@ -132,7 +133,8 @@ fn host_is_known(headers: &HeaderMap, hosts: &[String]) -> bool {
         || hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn token_is_right(headers: &HeaderMap, token: &SecretString) -> bool {
+/// Whether the request brings this bearer token.
+pub fn token_is_right(headers: &HeaderMap, token: &SecretString) -> bool {
     let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
     let (scheme, given) = given.split_at_checked(7).unwrap_or_default();
     scheme.eq_ignore_ascii_case(b"bearer ") && equal_in_constant_time(given, token.expose_secret().as_bytes())

@@ -49,9 +49,15 @@ impl Value {
     }
 }
 
+/// Sections and lists within one another. Reading takes some of the stack for each level.
+const DEPTH_MAX: usize = 32;
+
 /// Parses one YAML document; an empty file is [`Value::Null`].
 pub fn parse(file: &str, source: &str) -> Result<Node, Diagnostic> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
+    };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options) {
         Ok(raw) => Ok(finish(raw, source)),
         Err(error) => {
@@ -212,6 +218,14 @@ mod tests {
     #[test]
     fn places_count_characters_behind_other_characters() {
         assert_eq!(scalar("# é\né:   true"), ("true".to_owned(), 2, 6));
+    }
+
+    #[test]
+    fn nesting_beyond_the_limit_is_a_mistake() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse("f", &nested(DEPTH_MAX)).is_ok());
+        assert_eq!(parse("f", &nested(DEPTH_MAX + 1)).err().unwrap().code, "yaml-syntax");
+        assert_eq!(parse("f", &nested(100_000)).err().unwrap().code, "yaml-syntax");
     }
 
     #[test]

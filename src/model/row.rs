@@ -158,7 +158,12 @@ pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
-        number |= u64::from(byte & 0x7F).checked_shl(shift)?;
+        let bits = u64::from(byte & 0x7F);
+        // The tenth byte has room for one bit only.
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        number |= bits << shift;
         if byte & 0x80 == 0 {
             return Some(number);
         }
@@ -199,6 +204,15 @@ mod tests {
         assert_eq!(row.cell(0), Cell::Text(b"b"));
         assert_eq!(row.cell(1), Cell::Null);
         assert_eq!(row.cell(2), Cell::Text(b"a"));
+    }
+
+    #[test]
+    fn numbers_beyond_64_bits_are_refused() {
+        let mut longest = [0xFF; 10];
+        longest[9] = 1;
+        assert_eq!(take_varint(&mut &longest[..]), Some(u64::MAX));
+        longest[9] = 2;
+        assert_eq!(take_varint(&mut &longest[..]), None);
     }
 
     #[test]

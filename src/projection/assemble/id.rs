@@ -24,16 +24,33 @@ impl Plan {
 }
 
 fn document_key(classes: &[KeyClass], id: &str) -> Option<Key> {
-    let mut columns = vec![String::new()];
+    let mut columns = vec![Vec::new()];
     if classes.len() == 1 {
-        columns[0].push_str(id.strip_prefix('\\').unwrap_or(id));
+        columns[0] = match id.strip_prefix("\\x") {
+            Some(hex) => from_hex(hex)?,
+            None => id.strip_prefix('\\').unwrap_or(id).as_bytes().to_vec(),
+        };
     } else {
-        let mut chars = id.chars();
-        while let Some(char) = chars.next() {
-            match char {
-                '-' => columns.push(String::new()),
-                '\\' => columns.last_mut()?.push(chars.next()?),
-                char => columns.last_mut()?.push(char),
+        let mut rest = id.as_bytes();
+        while let Some((byte, behind)) = rest.split_first() {
+            rest = behind;
+            match byte {
+                b'-' => columns.push(Vec::new()),
+                b'\\' => {
+                    let (escaped, behind) = rest.split_first()?;
+                    rest = behind;
+                    match escaped {
+                        // A backslash of the text is doubled, so this one begins a column in hex.
+                        b'x' => {
+                            let length = rest.iter().position(|byte| *byte == b'-').unwrap_or(rest.len());
+                            let (hex, behind) = rest.split_at(length);
+                            rest = behind;
+                            columns.last_mut()?.extend(from_hex(std::str::from_utf8(hex).ok()?)?);
+                        }
+                        escaped => columns.last_mut()?.push(*escaped),
+                    }
+                }
+                byte => columns.last_mut()?.push(*byte),
             }
         }
     }
@@ -43,9 +60,15 @@ fn document_key(classes: &[KeyClass], id: &str) -> Option<Key> {
     }
     let mut key = Key::new();
     for (column, class) in columns.iter().zip(classes) {
-        class.encode(column.as_bytes(), &mut key).ok()?;
+        class.encode(column, &mut key).ok()?;
     }
     (document_id(classes, &key) == id).then_some(key)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    pairs.iter().map(|[high, low]| Some((digit(*high)? << 4 | digit(*low)?) as u8)).collect()
 }
 
 fn document_id(classes: &[KeyClass], root_key: &[u8]) -> String {
@@ -125,6 +148,26 @@ mod tests {
         ];
         for (classes, columns, expected) in cases {
             assert_eq!(id(classes, columns), expected);
+        }
+    }
+
+    #[test]
+    fn ids_that_are_no_utf_8_lead_back_to_their_keys_too() {
+        let text = KeyClass::Text;
+        type Case<'a> = (&'a [KeyClass], &'a [&'a [u8]]);
+        let cases: [Case<'_>; 4] = [
+            (&[text], &[b"\xFF"]),
+            (&[text, text], &[b"a\xFF", b"b"]),
+            (&[text, text], &[b"-", b"\xFE-"]),
+            (&[KeyClass::Int, text], &[b"-7", b"\xFF\\x"]),
+        ];
+        for (classes, columns) in cases {
+            let id = id(classes, columns);
+            let key = document_key(classes, &id).unwrap();
+            assert_eq!(document_id(classes, &key), id);
+        }
+        for id in ["\\x", "\\xf", "\\xzz", "\\x61"] {
+            assert_eq!(document_key(&[text], id), None, "{id} is the id of no key");
         }
     }
 

@@ -33,8 +33,9 @@ pub enum Value {
     Map(Vec<(Spot<String>, Tree)>),
 }
 
-/// Maps and lists within one another. Reading takes some of the stack for each level.
-const DEPTH_MAX: usize = 64;
+/// Maps and lists within one another. Reading takes some of the stack for each level, in a debug build
+/// some 30 KB.
+const DEPTH_MAX: usize = 48;
 
 /// Reads one YAML document.
 ///

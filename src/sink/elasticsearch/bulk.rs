@@ -52,7 +52,7 @@ pub(super) fn refuse(document: &Document) -> Option<Outcome> {
 }
 
 /// Appends the actions to `out`. Bodies are compact JSON on one line already (see [`refuse`]).
-pub(super) fn encode<'a>(documents: impl IntoIterator<Item = &'a Document>, out: &mut Vec<u8>) {
+pub fn encode<'a>(documents: impl IntoIterator<Item = &'a Document>, out: &mut Vec<u8>) {
     let mut version = itoa::Buffer::new();
     for document in documents {
         let (verb, body): (&[u8], Option<&Bytes>) = match &document.action {
@@ -124,7 +124,7 @@ struct Cause {
 ///
 /// Fails with [`Error::Retry`] when the answer is no answer to this request, and with [`Error::Refused`] when
 /// rights are missing, which no document can help.
-pub(super) fn decode(answer: &[u8], sent: &[&Document]) -> Result<Vec<Outcome>, Error> {
+pub fn decode(answer: &[u8], sent: &[&Document]) -> Result<Vec<Outcome>, Error> {
     // The parser's own words quote what it read, which may be document content.
     let answer: Answer<'_> = serde_json::from_slice(answer)
         .map_err(|error| unknown(format!("the answer cannot be read at byte {}", error.column())))?;

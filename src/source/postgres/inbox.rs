@@ -23,7 +23,7 @@ const ROOM_BYTES_MIN: usize = 64 << 10;
 const COPY_BOTH_TAG: u8 = b'W';
 
 /// What the server said.
-pub(super) enum Answer {
+pub enum Answer {
     CopyBoth,
     /// The payload of a CopyData message, sharing the block that it was read into.
     CopyData(Bytes),
@@ -31,9 +31,16 @@ pub(super) enum Answer {
 }
 
 /// Bytes that have arrived and were not taken yet.
-pub(super) struct Inbox {
+pub struct Inbox {
     buffer: BytesMut,
     limit: usize,
+}
+
+/// As [`Inbox::new`].
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox::new()
+    }
 }
 
 impl Inbox {

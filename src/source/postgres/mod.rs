@@ -8,7 +8,7 @@ pub mod client;
 pub mod connection;
 pub mod error;
 pub mod gate;
-mod inbox;
+pub mod inbox;
 pub mod options;
 pub mod publication;
 mod refusal;

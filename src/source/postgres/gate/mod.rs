@@ -16,7 +16,7 @@
 mod facts;
 mod judge;
 mod published;
-mod standby_names;
+pub mod standby_names;
 pub(super) mod tables;
 #[cfg(test)]
 mod tests;
