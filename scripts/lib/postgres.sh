@@ -21,7 +21,7 @@ install_postgres() {
             apt_install postgresql-15
             PG_BIN=/usr/lib/postgresql/15/bin
         else
-            fetch_postgres 18 "$POSTGRES_NPM_18"
+            fetch_postgres 18
             PG_BIN=$CACHE/servers/postgres-18/bin
         fi
     fi

@@ -83,6 +83,7 @@ pub fn start(
             apply: apply::Limits::default(),
             read_bytes: READ_BYTES,
             keep_indices: 1,
+            catalog_interval: config.source.catalog_interval,
         },
     };
     let outside = Outside { stop: stop.watch(), asks: asked, status: Arc::clone(&status) };

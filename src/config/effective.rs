@@ -31,6 +31,7 @@ pub(super) fn json(config: &Config) -> Value {
             "manage": source.manage,
             "connect_timeout": duration_text(source.connect_timeout),
             "status_interval": duration_text(source.status_interval),
+            "catalog_interval": duration_text(source.catalog_interval),
             "chunk_rows": source.chunk_rows,
             "chunk_target": duration_text(source.chunk_target),
         },

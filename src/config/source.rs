@@ -62,6 +62,8 @@ pub(super) fn read(section: Section<'_>) -> Options {
     let connect_timeout = section.duration("connect_timeout", seconds(10), seconds(1)..=seconds(300));
     let status_interval =
         section.duration("status_interval", seconds(5), Duration::from_millis(100)..=seconds(20));
+    let catalog_interval =
+        section.duration("catalog_interval", seconds(10), Duration::from_millis(100)..=seconds(3_600));
     let chunk_rows = section.number("chunk_rows", 10_000, 1..=1_000_000);
     let chunk_target = section.duration("chunk_target", seconds(1), Duration::from_millis(50)..=seconds(5));
     section.end();
@@ -81,6 +83,7 @@ pub(super) fn read(section: Section<'_>) -> Options {
         manage,
         connect_timeout,
         status_interval,
+        catalog_interval,
         chunk_rows,
         chunk_target,
     }

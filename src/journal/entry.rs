@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Catalog, EntryNo, Generation, Lsn, TableId};
+use crate::model::{Catalog, EntryNo, Generation, Lsn, TableId, Trace};
 
 /// The kind of an entry, one byte on disk. Numbers are never used again for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,6 +175,9 @@ pub struct Facts {
     pub definitions: Vec<Definition>,
     /// [`crate::projection::ASSEMBLER`]: a program that assembles differently makes new generations.
     pub assembler: u32,
+    /// Of every relation of the catalog, as it was found together with it. None in older journals.
+    #[serde(default)]
+    pub traces: Vec<Trace>,
 }
 
 /// Payload of [`Kind::Intent`].

@@ -62,6 +62,7 @@ pub struct Metrics {
     journal_segments: Gauge,
     store_bytes: Gauge,
     store_rows: Gauge,
+    inserts_over_rows: Gauge,
     checkpoint: Gauge,
     backfill_rows: GaugeVec,
     backfill_estimate: GaugeVec,
@@ -151,6 +152,7 @@ impl Metrics {
             journal_segments: r.gauge(names::JOURNAL_SEGMENTS)?,
             store_bytes: r.gauge(names::STORE_BYTES)?,
             store_rows: r.gauge(names::STORE_ROWS)?,
+            inserts_over_rows: r.gauge(names::INSERTS_OVER_ROWS)?,
             checkpoint: r.gauge(names::CHECKPOINT)?,
             backfill_rows: r.gauges(names::BACKFILL_ROWS)?,
             backfill_estimate: r.gauges(names::BACKFILL_ESTIMATE)?,
@@ -219,6 +221,7 @@ impl Metrics {
         self.journal_segments.set(status.journal.segments as f64);
         self.store_bytes.set(status.store.bytes as f64);
         self.store_rows.set(status.store.rows as f64);
+        self.inserts_over_rows.set(status.store.inserts_over_rows as f64);
         self.checkpoint.set(status.store.checkpoint_entry.0 as f64);
         for backfill in &status.backfill {
             self.backfilled(&backfill.table, backfill.rows, backfill.estimate);

@@ -72,6 +72,7 @@ metrics! {
     JOURNAL_SEGMENTS = Gauge "projectord_journal_segments" [] "Segment files of the journal.";
     STORE_BYTES = Gauge "projectord_store_bytes" [] "Bytes in use in the store.";
     STORE_ROWS = Gauge "projectord_store_rows" [] "Rows in the store.";
+    INSERTS_OVER_ROWS = Gauge "projectord_store_inserts_over_rows" [] "INSERTs that found their key taken, since the store began: changes before them were not sent.";
     CHECKPOINT = Gauge "projectord_store_checkpoint_entry" [] "Journal entry of the store's last durable checkpoint.";
     BACKFILL_ROWS = Gauge "projectord_backfill_rows" [TABLE] "Rows of the table read by the current or last backfill.";
     BACKFILL_ESTIMATE = Gauge "projectord_backfill_estimated_rows" [TABLE] "Estimate of all rows of the table.";

@@ -103,6 +103,9 @@ pub struct JournalStatus {
 pub struct StoreStatus {
     pub bytes: u64,
     pub rows: u64,
+    /// INSERTs that found their key taken (rule 19), since the store began.
+    #[serde(default)]
+    pub inserts_over_rows: u64,
     pub checkpoint_entry: EntryNo,
     pub durable: bool,
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::postgres::Error;
-use crate::model::{Catalog, EntryNo, Lsn, Table, TableId};
+use crate::model::{Catalog, EntryNo, Lsn, Table, TableId, Trace};
 
 /// The future that a source's call returns; boxed, so that a source can be handed in as an object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -35,7 +35,8 @@ pub struct Stream {
     pub identity: Identity,
     /// Things worth a person's attention, that stop nothing.
     pub warnings: Vec<String>,
-    /// Tables (oids) that joined the publication since the recorded identity: they need a backfill.
+    /// Tables (oids) that joined the publication since the recorded identity, for the first time or again:
+    /// they need a backfill.
     pub joined: Vec<u32>,
     pub events: Box<dyn Events>,
     /// Says what may be confirmed: everything up to there is durable.
@@ -62,6 +63,8 @@ pub struct Found {
     pub catalog: Catalog,
     /// Names that mean no table, each with the tables that it may have meant.
     pub missing: Vec<(String, Vec<String>)>,
+    /// Of every relation found, of the same moment.
+    pub traces: Vec<Trace>,
 }
 
 /// What the server says of our slot.
@@ -90,6 +93,12 @@ pub struct ChunkRequest<'a> {
 pub trait Source: Send + Sync {
     /// Facts of the tables named (`table` or `schema.table`); ids of known tables are kept.
     fn find<'a>(&'a self, names: &'a [String], known: &'a Catalog) -> Answer<'a, Found>;
+
+    /// The same tables as they are now, by their names; cheap, to be asked again and again (hazard 30).
+    /// Nothing from a source whose tables do not change behind the stream's back.
+    fn look<'a>(&'a self, _known: &'a Catalog) -> Answer<'a, Option<Found>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Looks at the publication, creates or extends it when it may (`manage`).
     fn prepare_publication<'a>(&'a self, tables: &'a [Table]) -> Answer<'a, ()>;

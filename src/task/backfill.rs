@@ -107,6 +107,7 @@ impl<E: Engine> Backfill<E> {
         begins.sort_unstable();
         begins.dedup();
         if !begins.is_empty() {
+            self.note_waiting(&begins);
             self.wait_out().await?;
         }
         for begin in begins {
@@ -136,15 +137,29 @@ impl<E: Engine> Backfill<E> {
         self.appended(done).await
     }
 
+    /// What is going to be read, before the wait that may be long.
+    fn note_waiting(&self, begins: &[EntryNo]) {
+        let published = look(&self.board);
+        let catalog = &published.compiled.schema.catalog;
+        for unit in published.units.iter().filter(|unit| !unit.complete && begins.contains(&unit.begin)) {
+            self.note(catalog, unit, unit.rows, 0, "waiting");
+        }
+    }
+
     async fn wait_out(&self) -> Result<(), Interrupted> {
         if planted::is(Bug::NoWaitOut) {
             return Ok(());
         }
         let status = Arc::clone(&self.status);
         let note = move |whom: Option<String>| {
-            for table in lock(&status).iter_mut().filter(|table| table.state == "waiting") {
-                table.waits_for.clone_from(&whom);
+            let mut tables = lock(&status);
+            let mut waiting: Vec<_> = tables.iter_mut().filter(|table| table.state == "waiting").collect();
+            if let Some(whom) = &whom
+                && waiting.iter().any(|table| table.waits_for.as_ref() != Some(whom))
+            {
+                tracing::info!(whom, "reading tables waits for running transactions");
             }
+            waiting.iter_mut().for_each(|table| table.waits_for.clone_from(&whom));
         };
         self.source.wait_out(&|whom| note(Some(whom))).await?;
         failpoint::hit("backfill.waited");

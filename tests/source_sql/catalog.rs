@@ -73,7 +73,7 @@ async fn facts_are_read_as_declared_whatever_the_search_path_is() {
         "sales.absent",
     ]);
     let known: KnownIds = [(wanted[2].clone(), TableId(7)), (wanted[8].clone(), TableId(9))].into();
-    let read = catalog::read(&mut sql, &wanted, &known).await.unwrap();
+    let read = catalog::read(&mut sql, &wanted, &known, "projectord").await.unwrap();
     assert_eq!(read.missing, names(&["public.seen", "sales.absent"]));
     let ids: Vec<_> = read.catalog.tables.iter().map(|table| table.id.0).collect();
     assert_eq!(ids, [10, 11, 7, 12, 13, 14, 15], "known numbers stay, none is given twice");

@@ -13,7 +13,7 @@ use projectord::source::postgres::{Error, catalog, slot};
 use super::cluster::{Cluster, Plain, names};
 
 async fn facts(sql: &mut Plain, table: &str) -> Table {
-    let read = catalog::read(sql, &names(&[table]), &catalog::KnownIds::new()).await.unwrap();
+    let read = catalog::read(sql, &names(&[table]), &catalog::KnownIds::new(), "projectord").await.unwrap();
     read.catalog.tables.into_iter().next().unwrap()
 }
 

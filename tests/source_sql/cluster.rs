@@ -109,6 +109,7 @@ impl Cluster {
             manage: true,
             connect_timeout: Duration::from_secs(5),
             status_interval: Duration::from_secs(1),
+            catalog_interval: Duration::from_secs(10),
             chunk_rows: 100,
             chunk_target: Duration::from_secs(1),
         }

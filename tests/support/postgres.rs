@@ -168,8 +168,15 @@ impl Postgres {
     }
 }
 
-/// From PROJECTORD_POSTGRES_BIN, the distribution's folders, or the cache; 15 is preferred.
+/// Of the version in PROJECTORD_TEST_POSTGRES; else from PROJECTORD_POSTGRES_BIN, the distribution's folders,
+/// or the cache, where 15 is preferred.
 pub fn program_folder() -> PathBuf {
+    if let Ok(version) = std::env::var("PROJECTORD_TEST_POSTGRES") {
+        let distribution = PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
+        let found = [distribution, cached_program_folder(&version)];
+        let found = found.into_iter().find(|folder| folder.join("initdb").exists());
+        return found.unwrap_or_else(|| panic!("PostgreSQL {version} is missing: run scripts/test --all"));
+    }
     if let Some(folder) = std::env::var_os("PROJECTORD_POSTGRES_BIN") {
         return PathBuf::from(folder);
     }

@@ -185,7 +185,7 @@ impl Events for Listening {
 impl Source for Database {
     fn find<'a>(&'a self, _names: &'a [String], _known: &'a Catalog) -> Answer<'a, Found> {
         let catalog = Catalog { tables: vec![table()] };
-        Box::pin(async { Ok(Found { catalog, missing: Vec::new() }) })
+        Box::pin(async { Ok(Found { catalog, ..Found::default() }) })
     }
 
     fn prepare_publication<'a>(&'a self, _tables: &'a [Table]) -> Answer<'a, ()> {

@@ -93,6 +93,7 @@ impl Cluster {
             manage: false,
             connect_timeout: Duration::from_secs(20),
             status_interval: Duration::from_secs(10),
+            catalog_interval: Duration::from_secs(10),
             chunk_rows: 1000,
             chunk_target: Duration::from_secs(1),
         }

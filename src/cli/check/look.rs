@@ -68,7 +68,7 @@ pub async fn servers(config: &Config, files: Files, findings: &mut Vec<Finding>)
     let source: Arc<dyn Source> = parts::source(config, None);
     let mut catalog_error = None;
     let (catalog, indices) = match run::find(&source, &files.parsed, &known).await {
-        Ok((catalog, missing)) => compile(files, catalog, missing, &journal, findings),
+        Ok((catalog, _, missing)) => compile(files, catalog, missing, &journal, findings),
         Err(error) => {
             catalog_error = Some(Finding::of_source(error));
             (Catalog::default(), Vec::new())
@@ -134,7 +134,7 @@ fn compile(
 ) -> (Catalog, Vec<IndexSpec>) {
     match run::compile_found(&files.parsed, &catalog, missing) {
         Ok(plans) => {
-            let looked = Looked { parsed: files.parsed, catalog, plans };
+            let looked = Looked { parsed: files.parsed, catalog, traces: Vec::new(), plans };
             let facts = run::facts_of(&looked, &files.files, journal.facts.as_ref(), &[], 0, &journal.id);
             let indices = run::indices_of(&facts, &looked, &journal.id);
             (looked.catalog, indices)

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::change::Put;
 use super::work::Work;
 use super::{Applier, Error};
 use crate::failpoint;
 use crate::journal::entry::{Backfill, Record};
-use crate::model::{Cell, EntryNo, Key, Table};
+use crate::model::{Cell, Column, EntryNo, Key, Table};
 use crate::pgoutput::copy::Rows as CopyRows;
 use crate::planted::{self, Bug};
 use crate::source::ChunkHead;
@@ -128,7 +129,7 @@ impl<E: Engine> Applier<E> {
             None if meta::tombstone(work.batch()?, table.id, key)?.is_some_and(|at| at >= head.begin) => {
                 Ok(())
             }
-            _ => self.upsert(work, entry, table, key, leaf, cells, true),
+            _ => self.upsert(work, entry, table, key, leaf, cells, Put::SameKey),
         }
     }
 
@@ -156,7 +157,7 @@ impl<E: Engine> Applier<E> {
                 _ => *cell = Cell::Unchanged,
             }
         }
-        self.upsert(work, entry, table, key, leaf, cells, true)
+        self.upsert(work, entry, table, key, leaf, cells, Put::SameKey)
     }
 
     /// Every chunk of these units is in: rows neither seen nor changed since L are gone in the source
@@ -240,14 +241,14 @@ pub fn split_chunk(payload: &[u8]) -> Result<(ChunkHead, &[u8]), &'static str> {
 }
 
 /// Catalog column -> position in the chunk; nothing when the chunk was read by other columns than the
-/// facts have (rule 18). Generated columns are not read.
+/// facts have (rule 18). Generated columns are not read. The columns of a leaf have numbers of their own: there,
+/// as in the stream, name and type must do.
 fn chunk_columns(head: &ChunkHead, facts: &Table) -> Option<Vec<Option<usize>>> {
-    let known = |(attnum, name, type_oid): &(i16, String, u32)| {
-        facts
-            .columns
-            .iter()
-            .any(|column| column.attnum == *attnum && column.name == *name && column.type_oid == *type_oid)
+    let is_leaf = head.oid != facts.oid;
+    let same = |column: &Column, (attnum, name, type_oid): &(i16, String, u32)| {
+        (is_leaf || column.attnum == *attnum) && column.name == *name && column.type_oid == *type_oid
     };
+    let known = |read: &(i16, String, u32)| facts.columns.iter().any(|column| same(column, read));
     if !head.columns.iter().all(known) {
         return None;
     }
@@ -255,7 +256,7 @@ fn chunk_columns(head: &ChunkHead, facts: &Table) -> Option<Vec<Option<usize>>> 
         .columns
         .iter()
         .map(|column| {
-            let at = head.columns.iter().position(|(attnum, _, _)| *attnum == column.attnum);
+            let at = head.columns.iter().position(|read| same(column, read));
             (at.is_some() || column.generated).then_some(at)
         })
         .collect()

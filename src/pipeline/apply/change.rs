@@ -29,6 +29,17 @@ impl<R: Read> Upward for RowReader<'_, R> {
     }
 }
 
+/// What is known of a row that is put in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// The stream says that it is new.
+    Inserted,
+    /// It keeps the key under which it stood.
+    SameKey,
+    /// Its key may be another now.
+    AnyKey,
+}
+
 impl<E: Engine> Applier<E> {
     /// Puts a row in place. `identity` is the key under which the old row stands; `cells` are in the
     /// catalog's order, and unchanged TOAST values among them are taken from the old row.
@@ -41,7 +52,7 @@ impl<E: Engine> Applier<E> {
         identity: &[u8],
         leaf: u32,
         cells: &mut [Cell<'_>],
-        same_key: bool,
+        put: Put,
     ) -> Result<(), Error> {
         let compiled = Arc::clone(&self.compiled);
         let schema = &compiled.schema;
@@ -64,7 +75,10 @@ impl<E: Engine> Applier<E> {
         let row = Row::parse(writer.bytes())
             .map_err(|error| Error::Message { entry, reason: error.to_string() })?;
         let mut key = identity.to_vec();
-        if !same_key {
+        if put == Put::Inserted && old.is_some() {
+            self.reached.inserts_over_rows += 1; // rule 19: an update all the same, and the sign of a gap
+        }
+        if put == Put::AnyKey {
             let new_key = crate::projection::plan::key_of(&row, &table.key.columns, &table.key.classes);
             key = new_key.unwrap_or(key); // an unchanged, TOASTed key stands in the old tuple alone
         }

@@ -12,7 +12,7 @@ use crate::projection::definition;
 use crate::projection::plan::PlanSet;
 use crate::store::dirty::{self, Target};
 use crate::store::engine::Engine;
-use crate::store::meta::{self, GenerationState, Stage, Storage, UnitState};
+use crate::store::meta::{self, GenerationState, Stage, Storage};
 use crate::store::rows::{self, RowReader};
 use crate::store::schema::{Layout, Placement, Schema, link_attnums};
 
@@ -94,11 +94,16 @@ impl<E: Engine> Applier<E> {
         payload: &[u8],
     ) -> Result<(), Error> {
         let (facts, plans) = plans(entry, payload)?;
+        let traces = self.traces_before(work)?;
         let mut storage = meta::storage(work.batch()?)?;
         self.remove_rekeyed(work, entry, &facts, &plans, &mut storage)?;
+        self.remove_gone(work, entry, &facts)?;
         let moved = place(&mut storage, &facts, &plans);
         let before = Arc::clone(&self.compiled);
         let compiled = compile(entry, payload, &storage)?;
+        if !moved.is_empty() {
+            self.restart_scans(work)?;
+        }
         for table in moved {
             self.move_table(work, &before.schema, &compiled.schema, table)?;
         }
@@ -107,7 +112,7 @@ impl<E: Engine> Applier<E> {
         meta::put_facts(work.batch()?, payload)?;
         self.reached.facts = entry;
         self.compiled = Arc::new(compiled);
-        self.units_of(work, &facts, &before.schema)?;
+        self.units_of(work, &facts, &before.schema, &traces)?;
         self.generations_of(work, &facts)?;
         self.relations.clear(); // they are bound to the facts before; those in force are bound again
         for message in meta::relations(work.batch()?)? {
@@ -144,6 +149,15 @@ impl<E: Engine> Applier<E> {
                     unit.again = true;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// A running scan goes on behind a place in the store; rows and links have other places now, so it walks
+    /// them from the beginning.
+    fn restart_scans(&mut self, work: &mut Work<'_, E>) -> Result<(), Error> {
+        for state in &self.generations {
+            dirty::restart_scans(work.batch()?, state.generation)?;
         }
         Ok(())
     }
@@ -206,33 +220,6 @@ impl<E: Engine> Applier<E> {
             while !meta::clear_tombstones(work.batch()?, table.id, FORGET_KEYS)? {}
             storage.placements.retain(|placement| placement.table != table.id);
         }
-        Ok(())
-    }
-
-    /// One state per plain table or leaf; a new one is incomplete.
-    fn units_of(&mut self, work: &mut Work<'_, E>, facts: &Facts, before: &Schema) -> Result<(), Error> {
-        let compiled = Arc::clone(&self.compiled);
-        let mut units = Vec::new();
-        for table in facts.catalog.tables.iter().filter(|table| compiled.schema.table(table.id).is_some()) {
-            // Stored rows were read by other columns than these: they are read again (rules 18, 40).
-            let changed = before
-                .catalog
-                .by_id(table.id)
-                .is_some_and(|known| known.columns != table.columns || known.key != table.key);
-            for oid in table.row_oids() {
-                let known = self.units.iter().find(|unit| unit.table == table.id && unit.oid == oid);
-                let known = known.filter(|unit| !changed && !unit.again);
-                let unit = known.cloned().unwrap_or_else(|| UnitState::unread(table.id, oid));
-                meta::put_unit(work.batch()?, &unit)?;
-                units.push(unit);
-            }
-        }
-        for gone in self.units.iter().filter(|old| {
-            !units.iter().any(|unit: &UnitState| unit.table == old.table && unit.oid == old.oid)
-        }) {
-            meta::remove_unit(work.batch()?, gone)?;
-        }
-        self.units = units;
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! no clock; `run` drives it.
 //!
 //! Reading order: [`work`] (the open batch and what it has gathered), [`facts`] (definitions and layouts come
-//! into force), [`transaction`] (messages), [`change`] (one row), [`backfill`] (chunks and sweeps), [`unfold`]
+//! into force), [`units`] (what is to be read), [`transaction`] (messages), [`change`] (one row), [`backfill`] (chunks and sweeps), [`unfold`]
 //! (scans become points).
 
 pub mod backfill;
@@ -15,6 +15,7 @@ pub mod facts;
 mod order;
 pub mod transaction;
 mod unfold;
+mod units;
 mod work;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::change::Put;
 use super::work::Work;
 use super::{Applier, Compiled, Error};
 use crate::failpoint;
@@ -77,9 +78,12 @@ impl<E: Engine> Applier<E> {
         let unreadable =
             |reason: String| Error::Message { entry, reason: format!("message {number}: {reason}") };
         match decode(bytes).map_err(|error| unreadable(error.to_string()))? {
-            Message::Insert { oid, new } => self.row(work, entry, oid, None, Some(new)),
-            Message::Update { oid, old, new } => {
-                self.row(work, entry, oid, old.map(|(_, old)| old), Some(new))
+            Message::Insert { oid, new } => self.row(work, entry, oid, None, Some((new, Put::Inserted))),
+            Message::Update { oid, old: None, new } => {
+                self.row(work, entry, oid, None, Some((new, Put::SameKey)))
+            }
+            Message::Update { oid, old: Some((_, old)), new } => {
+                self.row(work, entry, oid, Some(old), Some((new, Put::AnyKey)))
             }
             Message::Delete { oid, old, .. } => self.row(work, entry, oid, Some(old), None),
             Message::Truncate { oids, .. } => {
@@ -102,7 +106,7 @@ impl<E: Engine> Applier<E> {
         entry: EntryNo,
         oid: u32,
         old: Option<Tuple<'_>>,
-        new: Option<Tuple<'_>>,
+        new: Option<(Tuple<'_>, Put)>,
     ) -> Result<(), Error> {
         let unreadable = |reason: &str| Error::Message { entry, reason: reason.to_owned() };
         let bound =
@@ -112,17 +116,18 @@ impl<E: Engine> Applier<E> {
         let Some(table) = compiled.schema.table(id) else { return Ok(()) };
         let leaf = bound.leaf;
         let old: Option<Vec<Cell<'_>>> = old.map(|old| old.cells().collect());
-        let new: Option<Vec<Cell<'_>>> = new.map(|new| new.cells().collect());
+        let new: Option<(Vec<Cell<'_>>, Put)> = new.map(|(new, put)| (new.cells().collect(), put));
         // The old tuple carries the key when the key changed, and when it is TOASTed (hazard 23).
+        let after = new.as_ref().map(|(new, _)| new);
         let identity = match planted::is(Bug::UnchangedUnderNewKey) {
-            false => old.as_ref().or(new.as_ref()),
-            true => new.as_ref().or(old.as_ref()),
+            false => old.as_ref().or(after),
+            true => after.or(old.as_ref()),
         };
         let identity = identity.and_then(|tuple| bound.key(tuple));
         let identity = identity.ok_or_else(|| unreadable("a row without a key"))?;
         match new {
             None => self.delete(work, entry, table, &identity)?,
-            Some(new) => {
+            Some((new, put)) => {
                 let mut cells = Vec::with_capacity(table.columns);
                 bound.arrange(&new, &mut cells);
                 // A key that is TOASTed and did not change stands in the old tuple alone (hazard 23); a row
@@ -134,7 +139,7 @@ impl<E: Engine> Applier<E> {
                         cells[*column] = *known;
                     }
                 }
-                self.upsert(work, entry, table, &identity, leaf, &mut cells, old.is_none())?;
+                self.upsert(work, entry, table, &identity, leaf, &mut cells, put)?;
             }
         }
         Ok(())
@@ -173,7 +178,7 @@ impl<E: Engine> Applier<E> {
     }
 
     /// A whole scan for every projection that uses this table other than as its root.
-    fn scan_users(
+    pub(super) fn scan_users(
         &mut self,
         work: &mut Work<'_, E>,
         compiled: &Compiled,
@@ -262,14 +267,16 @@ impl<E: Engine> Applier<E> {
                     .iter()
                     .filter_map(|name| {
                         let kind: &ColumnKind = &facts.column(name)?.1.kind;
-                        Some((position(name)? as u16, KeyClass::of(kind)?))
+                        // Old tuples carry only the columns of the identity that is in force now.
+                        let at = position(name).filter(|at| relation.columns[*at].key)?;
+                        Some((at as u16, KeyClass::of(kind)?))
                     })
                     .collect::<Vec<_>>();
-                if !fits(&relation, facts) {
-                    self.read_again(oid);
-                }
                 // Rule 40: without its key no row can be placed; the table is read again under new facts.
                 let table = (key.len() == facts.key.len()).then_some(facts.id);
+                if table.is_none() || !fits(&relation, facts) {
+                    self.read_again(oid);
+                }
                 Bound { table, leaf, columns, key }
             }
             _ => Bound { table: None, leaf: 0, columns: Vec::new(), key: Vec::new() },

@@ -157,6 +157,9 @@ impl<E: Engine> Running<E> {
                 Some(name) = self.ended.recv() => break Err(Error::Panicked(name)),
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(Ended::Stream(reason)) => break Ok(Left::Lost(reason)),
+                    Ok(Ended::Backfill(Interrupted::Source(error))) if is_changed(&error) => {
+                        break Ok(Left::Lost(error.to_string()));
+                    }
                     Ok(Ended::Backfill(Interrupted::Source(error @ source::Error::Refused { .. }))) => {
                         break Err(error.into());
                     }
@@ -186,6 +189,11 @@ impl<E: Engine> Running<E> {
                     }
                     if self.wants_new_facts() {
                         break Ok(Left::Lost("the columns of a table changed".to_owned()));
+                    }
+                    match self.look_at_catalog().await {
+                        Ok(None) => {}
+                        Ok(Some(what)) => break Ok(Left::Lost(what)),
+                        Err(error) => break Err(error),
                     }
                 }
             }
@@ -277,6 +285,11 @@ impl<E: Engine> Running<E> {
 /// Returns once the end is asked for; also when nobody is left who could ask.
 async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await; // an error is the latter
+}
+
+/// A table that was altered while it was read: its facts are looked up again by connecting.
+fn is_changed(error: &source::Error) -> bool {
+    matches!(error, source::Error::Refused { code: "table-changed", .. })
 }
 
 enum Ended {

@@ -22,7 +22,13 @@ impl<E: Engine> Running<E> {
     pub(super) async fn connect(&mut self) -> Result<(Stream, Vec<IndexSpec>), Error> {
         let before = self.journaled_facts();
         let known = before.as_ref().map(|facts| facts.catalog.clone()).unwrap_or_default();
-        let looked = facts::look(&self.source, &self.projections, &known).await?;
+        let mut looked = facts::look(&self.source, &self.projections, &known).await?;
+        self.source.prepare_publication(&looked.catalog.tables).await?;
+        failpoint::hit("connect.publication");
+        // Membership in the publication is among the traces.
+        if let Some(found) = self.source.look(&looked.catalog).await? {
+            looked.traces = found.traces;
+        }
         // After a gap nobody knows what the indices lack: all of them are built anew (rule 34).
         let rebuilt = self.recovered.rebuilt.is_some();
         let anew: Vec<String> = if rebuilt {
@@ -31,8 +37,6 @@ impl<E: Engine> Running<E> {
             Vec::new()
         };
         let (facts, specs) = self.free_generations(&looked, before.as_ref(), &anew).await?;
-        self.source.prepare_publication(&looked.catalog.tables).await?;
-        failpoint::hit("connect.publication");
         if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
             self.first_slot().await?;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Error, Running};
 use crate::journal::entry::{Definition, Facts};
-use crate::model::{Catalog, Diagnostic, Generation};
+use crate::model::{Catalog, Diagnostic, Generation, Trace};
 use crate::pipeline::ingest::{Done, Order};
 use crate::projection::compile::{compile, tables_named};
 use crate::projection::definition::{self, Definition as Parsed};
@@ -25,6 +25,7 @@ pub struct ProjectionFile {
 pub struct Looked {
     pub parsed: Vec<Parsed>,
     pub catalog: Catalog,
+    pub traces: Vec<Trace>,
     pub plans: PlanSet,
 }
 
@@ -41,12 +42,12 @@ pub fn parse(files: &[ProjectionFile]) -> Result<Vec<Parsed>, Error> {
     if mistakes.is_empty() { Ok(parsed) } else { Err(Error::Projections(mistakes)) }
 }
 
-/// Looks up the tables that these definitions name; the second part is what was not found.
+/// Looks up the tables that these definitions name; the last part is what was not found.
 pub async fn find(
     source: &Arc<dyn Source>,
     parsed: &[Parsed],
     known: &Catalog,
-) -> Result<(Catalog, Vec<Diagnostic>), source::Error> {
+) -> Result<(Catalog, Vec<Trace>, Vec<Diagnostic>), source::Error> {
     let names: Vec<String> = tables_named(parsed)
         .into_iter()
         .map(|table| match table.schema {
@@ -66,7 +67,7 @@ pub async fn find(
             instead => format!("Did you mean {}?", instead.join(" or ")),
         },
     });
-    Ok((found.catalog, missing.collect()))
+    Ok((found.catalog, found.traces, missing.collect()))
 }
 
 /// Compiles what [`find`] has found; every mistake of all files at once.
@@ -90,9 +91,9 @@ pub async fn look(
     known: &Catalog,
 ) -> Result<Looked, Error> {
     let parsed = parse(files)?;
-    let (catalog, missing) = find(source, &parsed, known).await?;
+    let (catalog, traces, missing) = find(source, &parsed, known).await?;
     let plans = compile_found(&parsed, &catalog, missing).map_err(Error::Projections)?;
-    Ok(Looked { parsed, catalog, plans })
+    Ok(Looked { parsed, catalog, traces, plans })
 }
 
 /// The facts as they should be: generations are kept where the definition is the same, unless `anew` names
@@ -137,7 +138,12 @@ pub fn facts_of(
             }
         })
         .collect();
-    Facts { catalog: looked.catalog.clone(), definitions, assembler: crate::projection::ASSEMBLER }
+    Facts {
+        catalog: looked.catalog.clone(),
+        definitions,
+        assembler: crate::projection::ASSEMBLER,
+        traces: looked.traces.clone(),
+    }
 }
 
 /// The indices that these facts feed.

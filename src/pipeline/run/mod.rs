@@ -10,6 +10,7 @@
 
 pub mod apply_loop;
 mod assemble;
+mod catalog_watch;
 pub mod clock;
 mod conduct;
 mod connect;
@@ -96,6 +97,8 @@ pub struct Options {
     pub read_bytes: usize,
     /// Older generations' indices that are kept beside the one behind the alias.
     pub keep_indices: u16,
+    /// How often the tables are looked at for changes that the stream does not carry.
+    pub catalog_interval: Duration,
 }
 
 /// Which documents a replay means.

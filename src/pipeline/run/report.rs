@@ -34,6 +34,8 @@ pub(super) struct Report {
     pub generation_floor: u16,
     /// The last Facts entry that this process journaled.
     pub facts_entry: EntryNo,
+    /// When the tables were looked at last.
+    pub catalog_looked: Duration,
     pub looked: Duration,
     pub looked_tick: Duration,
     pub boot: Duration,
@@ -60,6 +62,7 @@ impl Default for Report {
             forwarding: false,
             generation_floor: 0,
             facts_entry: EntryNo::ZERO,
+            catalog_looked: Duration::ZERO,
             looked: Duration::ZERO,
             looked_tick: Duration::ZERO,
             boot: Duration::ZERO,
@@ -189,6 +192,7 @@ impl<E: Engine> Running<E> {
             store: StoreStatus {
                 bytes: self.engine.size_bytes().unwrap_or_default(),
                 rows: published.reached.rows,
+                inserts_over_rows: published.reached.inserts_over_rows,
                 checkpoint_entry: self.report.checkpoint_entry,
                 durable: self.options.durable_store,
             },

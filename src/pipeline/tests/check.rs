@@ -191,7 +191,7 @@ impl World {
             "marks, scans or barriers are left: {}",
             self.describe()
         );
-        assert_eq!((reached.quarantined, reached.incomplete), (0, 0));
+        assert_eq!((reached.quarantined, reached.incomplete, reached.inserts_over_rows), (0, 0, 0));
         assert!(
             reached.dirty.iter().all(|(generation, _)| states.iter().any(|s| s.generation == *generation))
         );

@@ -6,6 +6,7 @@ mod check;
 mod database;
 mod oracle;
 mod reading;
+mod silent;
 mod wire;
 mod world;
 

@@ -140,7 +140,7 @@ impl World {
             connection: None,
             answers: Vec::new(),
             settles: Vec::new(),
-            facts: Facts { catalog: catalog(), definitions: Vec::new(), assembler: 1 },
+            facts: Facts { catalog: catalog(), definitions: Vec::new(), assembler: 1, traces: Vec::new() },
             epoch: 1,
             ticket: 0,
             generation: 0,

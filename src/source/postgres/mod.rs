@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod client;
 pub mod connection;
 pub mod error;
+mod find;
 pub mod gate;
 pub mod inbox;
 pub mod options;

@@ -42,6 +42,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How often a status goes to the server when nothing else asks for one; below its wal_sender_timeout / 3.
     pub status_interval: Duration,
+    /// How often the tables are looked at for changes that the stream does not carry (hazards 28, 30-33).
+    pub catalog_interval: Duration,
     /// Rows that a backfill chunk begins with; it adapts to `chunk_target`.
     pub chunk_rows: u32,
     /// How long a chunk's SELECT should take (rule 42).

@@ -4,7 +4,6 @@
 //! long SELECT delays nobody; both are opened anew when they fail. The wait for transactions and the creation
 //! of the slot, which may take long, have sessions of their own.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::catalog::listing::list_tables;
 use super::gate::{self, Expected, NeededTable};
 use super::snapshot::{self, WaitOut, Waiting};
 use super::stream::{self, StatusHook};
-use super::wording::{describe, lookup};
-use super::{Connection, Error, Options, SqlClient, catalog, client, publication, slot};
+use super::wording::describe;
+use super::{Connection, Error, Options, SqlClient, client, publication, slot};
 use crate::model::{Catalog, Lsn, Table};
 use crate::source::{
     Answer, ChunkRequest, Event, Events, Found, HeldChunk, Resume, SlotStatus, Source, Stream,
@@ -57,7 +55,7 @@ impl Postgres {
         client::connect(&self.options).await
     }
 
-    async fn question<T>(
+    pub(super) async fn question<T>(
         &self,
         ask: impl for<'c> FnOnce(&'c mut SqlClient) -> Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'c>>,
     ) -> Result<T, Error> {
@@ -82,32 +80,6 @@ impl Postgres {
     async fn owner(&self) -> Result<SqlClient, Error> {
         let options = Options { read_user: None, read_password: None, ..self.options.clone() };
         client::connect(&options).await
-    }
-
-    async fn find_tables(&self, names: &[String], known: &Catalog) -> Result<Found, Error> {
-        let ids: BTreeMap<(String, String), crate::model::TableId> =
-            known.tables.iter().map(|table| ((table.schema.clone(), table.name.clone()), table.id)).collect();
-        let names = names.to_vec();
-        self.question(move |session| {
-            Box::pin(async move {
-                let listed = list_tables(session).await?;
-                let mut found = Found::default();
-                let mut wanted = Vec::new();
-                for name in &names {
-                    match lookup(&listed, name) {
-                        Ok(table) => wanted.push((table.schema.clone(), table.name.clone())),
-                        Err(instead) => found.missing.push((name.clone(), instead)),
-                    }
-                }
-                let read = catalog::read(session, &wanted, &ids).await?;
-                found.catalog = read.catalog;
-                found.missing.extend(
-                    read.missing.into_iter().map(|(schema, name)| (format!("{schema}.{name}"), Vec::new())),
-                );
-                Ok(found)
-            })
-        })
-        .await
     }
 
     async fn publication(&self, tables: &[Table]) -> Result<(), Error> {
@@ -330,6 +302,10 @@ impl Events for Streaming {
 impl Source for Postgres {
     fn find<'a>(&'a self, names: &'a [String], known: &'a Catalog) -> Answer<'a, Found> {
         Box::pin(self.find_tables(names, known))
+    }
+
+    fn look<'a>(&'a self, known: &'a Catalog) -> Answer<'a, Option<Found>> {
+        Box::pin(async move { self.look_at(known).await.map(Some) })
     }
 
     fn prepare_publication<'a>(&'a self, tables: &'a [Table]) -> Answer<'a, ()> {

@@ -15,7 +15,7 @@ use super::engine::{Batch, Error, Read, Space};
 use super::part;
 use crate::model::{EntryNo, Generation, Key};
 use crate::planted::{self, Bug};
-pub use scan::{Scan, Target, add_scan, advance_scan, lift_barriers, next_scan, scans};
+pub use scan::{Scan, Target, add_scan, advance_scan, lift_barriers, next_scan, restart_scans, scans};
 use scan::{barriers, read_scan};
 
 const MARK: u8 = b'M';

@@ -188,6 +188,18 @@ pub fn next_scan<B: Batch>(batch: &mut B, generation: Generation) -> Result<Opti
     Ok(Some(scan))
 }
 
+/// Lets running scans begin anew: what their cursors name is somewhere else now.
+pub fn restart_scans<B: Batch>(batch: &mut B, generation: Generation) -> Result<(), Error> {
+    for scan in scans(batch, generation)? {
+        if scan.running && scan.cursor.is_some() {
+            let bytes = scan.target.encode();
+            let restarted = Scan { cursor: None, ..scan };
+            batch.put(Space::Dirty, &scan_key(generation, true, &bytes), &scan_value(&restarted, &bytes))?;
+        }
+    }
+    Ok(())
+}
+
 /// Moves a running scan's cursor, or ends it at `entry` and leaves a barrier.
 pub fn advance_scan<B: Batch>(
     batch: &mut B,

@@ -94,7 +94,7 @@ fn ready() -> &'static (State, EntryNo) {
         };
         let definitions =
             vec![definition(1, "orders", shop::ORDERS), definition(2, "customers", shop::CUSTOMERS)];
-        let facts = Facts { catalog: shop::small().clone(), definitions, assembler: 1 };
+        let facts = Facts { catalog: shop::small().clone(), definitions, assembler: 1, traces: Vec::new() };
         let units: Vec<Unit> =
             OIDS.iter().zip(1..).map(|(oid, table)| Unit { table: TableId(table), oid: *oid }).collect();
         let mut entries: Vec<(Kind, Vec<u8>)> = vec![

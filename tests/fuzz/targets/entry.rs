@@ -69,7 +69,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         json(&Command::Whole { generation: Generation(2) }),
         json(&Command::ReadAgain { units: vec![unit] }),
         json(&Command::Documents { generation: Generation(1), keys: vec!["00ff".to_owned()] }),
-        json(&Facts { catalog: shop::small().clone(), definitions: vec![definition], assembler: 1 }),
+        json(&Facts {
+            catalog: shop::small().clone(),
+            definitions: vec![definition],
+            assembler: 1,
+            traces: Vec::new(),
+        }),
         b"0123456789abcdefABCDEF".to_vec(),
     ];
     payloads.to_vec()

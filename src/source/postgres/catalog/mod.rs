@@ -3,17 +3,18 @@
 //! Everything is read in one snapshot, so that columns, keys and leaves belong together. What a fact means
 //! for us is judged elsewhere: the gate refuses tables, the projections refuse columns.
 //!
-//! Flow: names -> oids -> columns, types, indexes, foreign keys, leaves -> [`Catalog`].
+//! Flow: names -> oids -> columns, types, indexes, foreign keys, leaves -> [`Catalog`]; [`traces`] beside it.
 
 pub mod kind;
 pub mod listing;
+mod traces;
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::answer::{Answer, answers};
 use super::sql::literal;
 use super::{Error, Sql};
-use crate::model::{Catalog, Column, ForeignKey, Leaf, ReplicaIdentity, Table, TableId};
+use crate::model::{Catalog, Column, ForeignKey, Leaf, ReplicaIdentity, Table, TableId, Trace};
 pub use listing::{ListedTable, Resolved, list_tables, resolve};
 
 const READ: &str = "read the catalog";
@@ -29,19 +30,25 @@ pub struct Read {
     pub catalog: Catalog,
     /// Names that mean no ordinary or partitioned table.
     pub missing: Vec<(String, String)>,
+    pub traces: Vec<Trace>,
 }
 
 /// Reads the facts about these tables, by schema and name. A table that `known` does not hold gets the
-/// next free number, the first one being 1.
+/// next free number, the first one being 1. The publication is part of the traces.
 ///
 /// # Errors
 /// When a statement fails, or the 65,535 table numbers of a journal are used up.
-pub async fn read(sql: &mut dyn Sql, tables: &[(String, String)], known: &KnownIds) -> Result<Read, Error> {
+pub async fn read(
+    sql: &mut dyn Sql,
+    tables: &[(String, String)],
+    known: &KnownIds,
+    publication: &str,
+) -> Result<Read, Error> {
     if tables.is_empty() {
         return Ok(Read::default());
     }
     sql.rows(READ, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let result = read_in_snapshot(sql, tables, known).await;
+    let result = read_in_snapshot(sql, tables, known, publication).await;
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = sql.rows(READ, end).await;
     // The first error says more than one about the rollback.
@@ -54,6 +61,7 @@ async fn read_in_snapshot(
     sql: &mut dyn Sql,
     tables: &[(String, String)],
     known: &KnownIds,
+    publication: &str,
 ) -> Result<Read, Error> {
     sql.rows(READ, "SELECT pg_catalog.set_config('search_path', '', true)").await?;
     let mut found = named_tables(sql, tables).await?;
@@ -82,6 +90,7 @@ async fn read_in_snapshot(
     read_indexes(sql, &oids, &mut by_oid).await?;
     read_foreign_keys(sql, &oids, &mut by_oid).await?;
     read_leaves(sql, &oids, &mut by_oid).await?;
+    read.traces = traces::read(sql, READ, &oids, publication).await?;
     Ok(read)
 }
 
@@ -319,14 +328,15 @@ async fn read_leaves(
     Ok(())
 }
 
-/// `WITH … tree(root, oid)`: the relations that `roots` selects, and what is below the partitioned ones.
+/// `WITH … tree(root, oid, path)`: the relations that `roots` selects, and what is below the partitioned
+/// ones. The path names the catalog rows that hang a relation under its root.
 pub(super) fn tree_of(roots: &str) -> String {
     format!(
         "WITH RECURSIVE roots(oid) AS ({roots}),
-              tree(root, oid) AS (
-                 SELECT r.oid, r.oid FROM roots r
+              tree(root, oid, path) AS (
+                 SELECT r.oid, r.oid, '' FROM roots r
                  UNION ALL
-                 SELECT t.root, i.inhrelid
+                 SELECT t.root, i.inhrelid, pg_catalog.concat(t.path, i.inhparent, ':', i.xmin, ' ')
                  FROM tree t JOIN pg_catalog.pg_class p ON p.oid = t.oid AND p.relkind = 'p'
                  JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending)"
     )

@@ -283,14 +283,13 @@ pub fn passed(facts: &Facts, expected: &Expected, warnings: Vec<Warning>) -> Res
         return Err(Error::Protocol { operation: CHECK, reason: "the publication went away".to_owned() });
     };
     let membership = publication.membership();
-    let known = |table: &u32| {
-        expected
-            .recorded
-            .as_ref()
-            .is_some_and(|recorded| recorded.membership.iter().any(|(oid, _)| oid == table))
+    // Under another oid of the membership the table was away meanwhile (hazard 33).
+    let known = |member: &(u32, u32)| {
+        expected.recorded.as_ref().is_some_and(|recorded| recorded.membership.contains(member))
     };
+    let joined = membership.iter().filter(|member| !known(member)).map(|(table, _)| *table).collect();
     Ok(Passed {
-        joined: membership.iter().map(|(table, _)| *table).filter(|table| !known(table)).collect(),
+        joined,
         identity: Identity {
             system_identifier: facts.system_identifier.clone(),
             timeline: facts.timeline,

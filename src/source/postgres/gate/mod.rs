@@ -93,8 +93,8 @@ pub struct Passed {
     /// To be journaled as the Connected entry.
     pub identity: Identity,
     pub warnings: Vec<Warning>,
-    /// Oids of published tables that the recorded identity did not know: whatever the store holds of them
-    /// is older than their membership, so they need a backfill (hazards 10, 33).
+    /// Oids of published tables that the recorded identity did not know, or knew by another membership:
+    /// whatever the store holds of them is older than that, so they need a backfill (hazards 10, 33).
     pub joined: Vec<u32>,
     /// None: there is no slot yet, and there was none before.
     pub slot: Option<slot::State>,

@@ -5,7 +5,6 @@ use super::super::sql::identifier;
 use super::facts::Facts;
 use super::judge::refused;
 use super::{Expected, REBUILD, Report};
-use crate::source::Identity;
 
 /// Judges the publication: is it the recorded one, whole, and of the shape that we need?
 pub fn judge(facts: &Facts, expected: &Expected, report: &mut Report) {
@@ -29,24 +28,10 @@ pub fn judge(facts: &Facts, expected: &Expected, report: &mut Report) {
         });
         return;
     };
-    if let Some(recorded) = &expected.recorded {
-        membership(facts, publication, recorded, name, report);
-    }
-    if let Some((reason, hint)) = misshapen(publication, name) {
-        report.problems.push(refused("publication-shape", reason, hint));
-    }
-}
-
-/// Whether what was published at the last connect still is, by the same oids (rule 41, hazard 33). A table
-/// that is no longer used may go; a new one is no gap for the others.
-fn membership(
-    facts: &Facts,
-    publication: &publication::State,
-    recorded: &Identity,
-    name: &str,
-    report: &mut Report,
-) {
-    if publication.oid != recorded.publication_oid {
+    // A table that was taken out and put in again is a gap in that table alone: it counts as joined.
+    if let Some(recorded) = &expected.recorded
+        && publication.oid != recorded.publication_oid
+    {
         report.problems.push(refused(
             "publication-changed",
             format!(
@@ -55,22 +40,9 @@ fn membership(
             ),
             format!("changes in between were not sent: drop the slot, then {REBUILD}"),
         ));
-        return;
     }
-    for member in &publication.members {
-        let before = recorded.membership.iter().find(|(table, _)| *table == member.table_oid);
-        if before.is_some_and(|(_, membership)| *membership != member.membership_oid)
-            && facts.relations.iter().any(|relation| relation.root == member.table_oid)
-        {
-            report.problems.push(refused(
-                "publication-changed",
-                format!(
-                    "{}.{} was taken out of publication '{name}' and put in again",
-                    member.schema, member.name
-                ),
-                format!("changes in between were not sent: {REBUILD}"),
-            ));
-        }
+    if let Some((reason, hint)) = misshapen(publication, name) {
+        report.problems.push(refused("publication-shape", reason, hint));
     }
 }
 
@@ -92,9 +64,7 @@ fn misshapen(publication: &publication::State, name: &str) -> Option<(String, St
     if !(publication.insert && publication.update && publication.delete && publication.truncate) {
         return Some((
             format!("publication '{name}' does not publish all of insert, update, delete, truncate"),
-            format!(
-                "ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate'); then {REBUILD}"
-            ),
+            format!("ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate');"),
         ));
     }
     if publication.via_root {
@@ -120,7 +90,7 @@ fn misshapen(publication: &publication::State, name: &str) -> Option<(String, St
             odd.schema, odd.name
         ),
         format!(
-            "ALTER PUBLICATION {quoted} DROP TABLE {}.{}; {}; then {REBUILD}",
+            "ALTER PUBLICATION {quoted} DROP TABLE {}.{}; {};",
             identifier(&odd.schema),
             identifier(&odd.name),
             publication::add_statement(name, &[table])
