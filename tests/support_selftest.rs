@@ -2,10 +2,15 @@
 
 mod support;
 
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
 use support::elasticsearch::Elasticsearch;
 use support::json;
 use support::oracle::{self, Documents};
 use support::postgres::{Options, Postgres};
+use support::wire::{Proxy, Weather};
 use support::{northwind, shop, workload};
 
 #[test]
@@ -254,4 +259,92 @@ fn proxies_hear_a_version_that_falls_and_a_position_that_no_journal_holds() {
     say(proxy.port(), &bytes);
     let heard = heard.lock().expect("no panic");
     assert_eq!((heard.count, heard.wrong.len()), (2, 1), "{heard:?}");
+}
+
+/// A server that answers every byte with the same byte; the wire's own address.
+fn echo_behind_a_wire() -> Proxy {
+    let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let wire = Proxy::start(socket.local_addr().unwrap().port(), || Box::new(|_| ()));
+    std::thread::spawn(move || {
+        for connection in socket.incoming() {
+            let mut connection = connection.unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 1024];
+                while let Ok(count @ 1..) = connection.read(&mut buffer) {
+                    if connection.write_all(&buffer[..count]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    wire
+}
+
+fn connect(wire: &Proxy) -> TcpStream {
+    let connection = TcpStream::connect(("127.0.0.1", wire.port())).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    connection
+}
+
+/// Says `text`; what comes back within the time, and how it ended when it did.
+fn exchange(connection: &mut TcpStream, text: &[u8], within: Duration) -> (Vec<u8>, Option<io::Result<()>>) {
+    connection.write_all(text).unwrap();
+    connection.set_read_timeout(Some(within)).unwrap();
+    let mut heard = Vec::new();
+    let mut buffer = [0; 1024];
+    while heard.len() < text.len() {
+        match connection.read(&mut buffer) {
+            Ok(0) => return (heard, Some(Ok(()))),
+            Ok(count) => heard.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (heard, None),
+            Err(error) => return (heard, Some(Err(error))),
+        }
+    }
+    (heard, None)
+}
+
+#[test]
+fn wire_has_the_weather_that_it_is_given() {
+    let wire = echo_behind_a_wire();
+    let soon = Duration::from_millis(300);
+    let mut connection = connect(&wire);
+    assert_eq!(exchange(&mut connection, b"clear", soon).0, b"clear");
+
+    wire.set(Weather::Silent);
+    assert_eq!(exchange(&mut connection, b"silent", soon).0, b"");
+    wire.set(Weather::Clear);
+    assert_eq!(exchange(&mut connection, b"again", soon).0[..5], *b"silen", "what was held comes first");
+
+    connection = connect(&wire);
+    wire.set(Weather::Late(Duration::from_millis(200)));
+    let begin = Instant::now();
+    assert_eq!(exchange(&mut connection, b"late", Duration::from_secs(5)).0, b"late");
+    assert!(begin.elapsed() >= Duration::from_millis(400), "there and back: {:?}", begin.elapsed());
+
+    wire.set(Weather::Trickle);
+    let (heard, _) = exchange(&mut connection, b"xy", Duration::from_millis(700));
+    assert_eq!(heard, b"x", "one byte per second");
+    wire.set(Weather::Clear);
+    assert_eq!(connection.read(&mut [0; 8]).unwrap(), 1, "the rest at once");
+
+    connection = connect(&wire);
+    wire.lose_answer_after(3);
+    let (heard, ended) = exchange(&mut connection, b"answer", soon);
+    assert_eq!(heard, b"ans");
+    assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
+
+    connection = connect(&wire);
+    assert_eq!(exchange(&mut connection, b"hello", soon).0, b"hello");
+    assert!(wire.reset() > 0);
+    std::thread::sleep(Duration::from_millis(50)); // until both threads have let go
+    let ended = connection.read(&mut [0; 8]);
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+
+    connection = connect(&wire);
+    assert_eq!(exchange(&mut connection, b"hello", soon).0, b"hello");
+    wire.set(Weather::Closed);
+    assert!(wire.cut() > 0);
+    assert_eq!(connection.read(&mut [0; 8]).unwrap(), 0, "a goodbye, not a reset");
+    assert!(matches!(connect(&wire).read(&mut [0; 8]), Ok(0) | Err(_)), "nobody is let in");
 }

@@ -2,16 +2,16 @@
 
 mod support;
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::daemon::{self, CATCH_UP, Daemon};
+use support::disk::SmallDisk;
 use support::elasticsearch::Elasticsearch;
 use support::postgres::{Options, Postgres};
 use support::proxy::{self, Proxy};
 use support::session::Session;
+use support::shop;
 use support::workload::{self, Workload};
-use support::{process, shop};
 
 /// One segment and what is written while we look.
 const RETAINED_MAX: u64 = 20 << 20;
@@ -144,7 +144,7 @@ fn server_stops_fast_while_the_disk_is_full_and_room_mends_it() {
         println!("skipped: only root can mount a small disk");
         return;
     };
-    let options = daemon::Options { data: Some(disk.0.path().join("data")), ..daemon::Options::shop() };
+    let options = daemon::Options { data: Some(disk.folder().join("data")), ..daemon::Options::shop() };
     let mut daemon = Daemon::start(&postgres, &elasticsearch, &options);
     daemon.in_step(&postgres, &elasticsearch);
     write_much(&postgres, false);
@@ -180,29 +180,5 @@ fn write_much(postgres: &Postgres, at_once: bool) {
     }
     if at_once {
         session.must("COMMIT");
-    }
-}
-
-/// A tmpfs of a few megabytes; unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<SmallDisk> {
-        let folder = support::private_folder("disk");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=32m", "tmpfs"]).arg(folder.path());
-        let mounted = process::is_root() && command.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(SmallDisk(folder))
-    }
-
-    fn resize(&self, size: &str) {
-        process::run(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0.path()));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a daemon that is being killed may still hold files of it.
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -43,6 +44,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Variables of the daemon's environment.
     pub environment: Vec<(String, String)>,
+    /// A program, and its arguments, that runs the daemon: strace, say. The daemon's own follow.
+    pub wrapper: Vec<String>,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             sink_port: None,
             data: None,
             environment: Vec::new(),
+            wrapper: Vec::new(),
         }
     }
 }
@@ -74,6 +78,8 @@ pub struct Daemon {
     sink_url: String,
     http_port: u16,
     process: Option<Process>,
+    /// Bytes of the log before the last start.
+    log_before: usize,
 }
 
 impl Daemon {
@@ -106,6 +112,7 @@ impl Daemon {
             },
             http_port: super::free_port(),
             process: None,
+            log_before: 0,
         };
         daemon.write_config();
         daemon
@@ -136,7 +143,16 @@ impl Daemon {
     /// Starts without waiting, for starts that must be refused: see [`Daemon::wait_end`].
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "projectord runs already");
-        let mut command = self.command(&["run"]);
+        self.log_before = self.log().len();
+        let mut command = match self.options.wrapper.split_first() {
+            None => self.command(&["run"]),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary()).args(["run", "--config"]).arg(self.config_file());
+                command.envs(self.options.environment.iter().cloned());
+                command
+            }
+        };
         self.process = Some(Process::spawn(&mut command, &self.folder.path().join("projectord.log")));
     }
 
@@ -150,9 +166,24 @@ impl Daemon {
         self.process.as_mut().is_some_and(|process| process.ended().is_none())
     }
 
+    /// Whether it was started and its end was not taken notice of.
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process.take().expect("projectord runs").kill();
+    }
+
+    /// SIGTERM, not waited for: see [`Daemon::wait_end`].
+    pub fn ask_to_stop(&self) {
+        self.process.as_ref().expect("projectord runs").signal(Signal::TERM);
+    }
+
+    /// Variables of its environment, as its options name them.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.options.environment.clone()
     }
 
     /// SIGTERM. How it ended and how long that took.
@@ -210,6 +241,12 @@ impl Daemon {
         self.options.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }
 
+    /// Other options from the next start on; those of [`Daemon::prepare`] (servers, projections) stay.
+    pub fn change(&mut self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.options);
+        self.write_config();
+    }
+
     /// Another `extra` from the next start on.
     pub fn configure(&mut self, extra: &str) {
         self.options.extra = extra.to_owned();
@@ -219,7 +256,7 @@ impl Daemon {
     /// Must end by itself with this exit code, having said this.
     pub fn wait_refusal(&mut self, exit: i32, code: &str) {
         let status = self.wait_end(REFUSAL_LIMIT);
-        let end = self.log_end();
+        let end = self.said();
         assert_eq!(status.code(), Some(exit), "{code} was expected\n{end}");
         assert!(end.contains(code), "{code} is not said\n{end}");
     }
@@ -263,6 +300,11 @@ impl Daemon {
         std::fs::read_to_string(self.folder.path().join("projectord.log")).unwrap_or_default()
     }
 
+    /// What it has said since its last start.
+    pub fn said(&self) -> String {
+        self.log().split_off(self.log_before)
+    }
+
     pub fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -299,9 +341,13 @@ impl Daemon {
     }
 }
 
-/// The binary of this build.
+/// PROJECTORD_TEST_BINARY, or the binary of this build.
 pub fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_projectord"))
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("PROJECTORD_TEST_BINARY") {
+        Some(binary) => PathBuf::from(binary),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_projectord")),
+    })
 }
 
 /// `16/B374D848` as a number, to compare.

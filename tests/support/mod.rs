@@ -11,6 +11,7 @@
 #![allow(dead_code)] // Each test binary uses the part that it needs.
 
 pub mod daemon;
+pub mod disk;
 pub mod elasticsearch;
 pub mod http;
 pub mod journal;
@@ -23,6 +24,7 @@ pub mod process;
 pub mod proxy;
 pub mod session;
 pub mod shop;
+pub mod wire;
 pub mod workload;
 
 use std::path::{Path, PathBuf};

@@ -138,6 +138,28 @@ impl Postgres {
         }
     }
 
+    /// A copy of the running cluster as it is now, not started, in a folder of its own. As every base backup
+    /// it holds no replication slots. With `standby` it follows this server once it is started.
+    pub fn base_backup(&self, standby: bool) -> Postgres {
+        let folder = super::private_folder("postgres");
+        process::give_to_server_user(folder.path());
+        let data = folder.path().join("data");
+        let mut command = process::server_command(&self.programs.join("pg_basebackup"));
+        command.current_dir("/").args(["-h", "127.0.0.1", "-U", "postgres", "-X", "stream", "-c", "fast"]);
+        command.args(["-p", &self.port.to_string()]).args(standby.then_some("-R")).arg("-D").arg(&data);
+        process::run(&mut command);
+        let conf = data.join("postgresql.conf");
+        let before = std::fs::read_to_string(&conf).expect("it was copied");
+        let own = format!("unix_socket_directories = '{}'\n", folder.path().display());
+        std::fs::write(&conf, before + &own).expect("settings are written");
+        Postgres { programs: self.programs.clone(), folder, port: super::free_port(), process: None }
+    }
+
+    /// Ends a standby's recovery: it is a primary, on a new timeline, when this returns.
+    pub fn promote(&self) {
+        self.session("postgres").must("SELECT pg_promote()");
+    }
+
     /// `pg_ctl stop -m fast`: rolls clients back, waits for walsenders. Answers how long it took.
     pub fn stop_fast(&mut self) -> Duration {
         let mut process = self.process.take().expect("PostgreSQL runs");

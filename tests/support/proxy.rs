@@ -1,87 +1,13 @@
-//! A wire between the daemon and a server: it listens in on what the daemon says, may fall silent, and may be
-//! cut.
+//! Wires between the daemon and its servers that listen in on what the daemon says: nothing may be confirmed
+//! that the journal does not hold, no version may go back.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::daemon::parse_lsn;
 use super::journal::JournalEnd;
-
-/// Hears the bytes of one connection, from the daemon to the server, before they go on.
-pub type Listener = Box<dyn FnMut(&[u8]) + Send>;
-
-/// Forwards until it is dropped.
-pub struct Proxy {
-    port: u16,
-    silent: Arc<AtomicBool>,
-    ended: Arc<AtomicBool>,
-}
-
-impl Proxy {
-    pub fn start(server_port: u16, listener: impl Fn() -> Listener + Send + 'static) -> Proxy {
-        let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let port = socket.local_addr().expect("an address").port();
-        let silent = Arc::new(AtomicBool::new(false));
-        let ended = Arc::new(AtomicBool::new(false));
-        let proxy = Proxy { port, silent: Arc::clone(&silent), ended: Arc::clone(&ended) };
-        std::thread::spawn(move || {
-            for daemon in socket.incoming() {
-                if ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                let Ok(daemon) = daemon else { continue };
-                // Nobody listens there: the daemon is hung up on, as by the server's machine.
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
-                let _ = (daemon.set_nodelay(true), server.set_nodelay(true));
-                let back = (server.try_clone().expect("a socket"), daemon.try_clone().expect("a socket"));
-                forward(daemon, server, Arc::clone(&silent), listener());
-                forward(back.0, back.1, Arc::clone(&silent), Box::new(|_| ()));
-            }
-        });
-        proxy
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Connections stay open, and nothing passes.
-    pub fn fall_silent(&self) {
-        self.silent.store(true, Ordering::Relaxed);
-    }
-
-    pub fn speak_again(&self) {
-        self.silent.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the thread that accepts
-    }
-}
-
-fn forward(mut from: TcpStream, mut to: TcpStream, silent: Arc<AtomicBool>, mut listener: Listener) {
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 64 << 10];
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            while silent.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            listener(&buffer[..count]);
-            if to.write_all(&buffer[..count]).is_err() {
-                break;
-            }
-        }
-        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-    });
-}
+pub use super::wire::Proxy;
 
 /// What was heard on all connections of a proxy. Nothing in `wrong` is what must be.
 #[derive(Debug, Default)]
