@@ -5,6 +5,7 @@
 //! sync can fail, and then lie for ever after; the disk can be full; the power can go at any operation; bits
 //! can flip. Everything random comes from the seed that is handed in.
 
+mod durable;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -187,6 +187,8 @@ pub(super) fn scan(file: &dyn File, name: &str, header: Header, up_to: EntryNo) 
             Kind::Facts => scanned.facts = Some(bytes.clone()),
             Kind::Connected => scanned.connected = Some(bytes.clone()),
             Kind::Position => scanned.end_lsn = position_of(*kind, &[bytes]),
+            // In a head it is the number of the entry.
+            Kind::Rebuild => scanned.rebuilt = serde_json::from_slice(bytes).ok(),
             _ => {}
         }
     }
@@ -241,8 +243,7 @@ impl Scanned {
             }
             Kind::Connected => self.connected = copy(),
             Kind::Rebuild => {
-                let position: Option<Position> = serde_json::from_slice(&record.payload).ok();
-                self.end_lsn = position.map(|position| position.lsn).or(self.end_lsn);
+                self.end_lsn = position_of(Kind::Rebuild, &[&record.payload]).or(self.end_lsn);
                 self.rebuilt = Some(record.number);
                 self.connected = None;
             }
@@ -255,7 +256,7 @@ impl Scanned {
 /// The position in the write-ahead log that an entry gives, if its kind gives one.
 pub(super) fn position_of(kind: Kind, payload: &[&[u8]]) -> Option<Lsn> {
     match kind {
-        Kind::Position => {
+        Kind::Position | Kind::Rebuild => {
             let position: Option<Position> = serde_json::from_slice(&payload.concat()).ok();
             position.map(|position| position.lsn)
         }

@@ -109,7 +109,8 @@ impl Journal {
         // next connection empties them (rule 6), and no row comes before it.
         let facts = recovered.facts.iter().map(|facts| (Kind::Facts, facts.clone()));
         let connected = recovered.connected.iter().map(|connected| (Kind::Connected, connected.clone()));
-        let head = facts.chain(connected).collect();
+        let rebuilt = recovered.rebuilt.iter().map(|entry| (Kind::Rebuild, rebuilt_at(*entry)));
+        let head = facts.chain(connected).chain(rebuilt).collect();
         let write_bytes = options.write_bytes;
         let mut journal = Journal {
             files,
@@ -183,6 +184,11 @@ impl Journal {
     /// The last entry that survives a power cut.
     pub fn durable(&self) -> EntryNo {
         self.durable
+    }
+
+    /// What the next segment's head will repeat: after opening, facts and connection as they were found.
+    pub fn head(&self) -> &[(Kind, Bytes)] {
+        &self.head
     }
 
     /// What the next segment begins with (rules 6, 8).
@@ -345,6 +351,11 @@ impl Journal {
         self.end_lsn = scanned.end_lsn;
         Ok(())
     }
+}
+
+/// What a head says of a Rebuild entry that no Facts have followed yet: its number.
+pub fn rebuilt_at(entry: EntryNo) -> Bytes {
+    serde_json::to_vec(&entry).unwrap_or_default().into() // a number: cannot fail
 }
 
 /// Creates a segment: header and file synced, then the folder.

@@ -137,7 +137,7 @@ fn climb(
         }
         Access::Link(link) => {
             let mut found = Vec::new();
-            if rows.linked_at_most(link, key, FAN_OUT_MAX, &mut found)? {
+            if rows.linked_at_most(link, key, plans.fan_out_max, &mut found)? {
                 for row in &found {
                     above(plan, plans, rows, *parent, row, contribute)?;
                 }

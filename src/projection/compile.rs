@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::json;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::affected::FAN_OUT_MAX;
 use super::assemble::{Frame, OrderBy, Shape};
 use super::definition::section::{Problems, did_you_mean};
 use super::definition::yaml::{Place, Spot};
@@ -74,7 +75,7 @@ pub fn compile(definitions: &[Definition], catalog: &Catalog) -> Result<PlanSet,
         return Err(problems);
     }
     let tables = table_keys(drafts.iter().flat_map(|(_, _, nodes)| nodes));
-    let mut set = PlanSet { plans: Vec::new(), links: Vec::new(), tables };
+    let mut set = PlanSet { plans: Vec::new(), links: Vec::new(), tables, fan_out_max: FAN_OUT_MAX };
     for (definition, shape, nodes) in drafts {
         let Some(shape) = shape else { continue };
         let nodes = links::nodes(nodes, &mut set);

@@ -112,6 +112,8 @@ pub struct PlanSet {
     pub links: Vec<Link>,
     /// Every table that some plan uses, in the order of their ids.
     pub tables: Vec<TableKey>,
+    /// Rows that one fan-out may lead to before it becomes a scan.
+    pub fan_out_max: usize,
 }
 
 /// The stored rows were unreadable. The text names the operation and the place, never a value.

@@ -287,11 +287,14 @@ pub fn incomplete_since<R: Read>(read: &R, table: TableId, key: &[u8]) -> Result
     Ok(value.and_then(|value| value.first_chunk::<8>()).map(|bytes| EntryNo(u64::from_be_bytes(*bytes))))
 }
 
-/// At most `limit` incomplete rows.
-pub fn incomplete<R: Read>(read: &R, limit: usize) -> Result<Vec<(TableId, Key)>, Error> {
+/// At most `limit` rows that became incomplete at this entry or later.
+pub fn incomplete<R: Read>(read: &R, since: EntryNo, limit: usize) -> Result<Vec<(TableId, Key)>, Error> {
     let mut rows = Vec::new();
     read.scan(Space::Meta, &[INCOMPLETE, b'/'], None, &mut |at, value| {
-        if let (Some(number), Some(key)) = (at.get(2..4), value.get(8..)) {
+        let began = value.first_chunk::<8>().map(|bytes| EntryNo(u64::from_be_bytes(*bytes)));
+        if let (Some(number), Some(key)) = (at.get(2..4), value.get(8..))
+            && began >= Some(since)
+        {
             rows.push((TableId(u16::from_be_bytes([number[0], number[1]])), key.to_vec()));
         }
         if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -185,7 +185,7 @@ impl<E: Engine> Backfill<E> {
                 self.read_unit(begin, table, unit, *estimate).await?;
             }
         }
-        self.fill_incomplete(&units).await?;
+        self.fill_incomplete(begin, &units).await?;
         let done = Units {
             begin,
             units: units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect(),
@@ -271,41 +271,42 @@ impl<E: Engine> Backfill<E> {
         }
     }
 
-    /// Rule 16: before a table counts as complete, no row of it may hold a value not known.
-    async fn fill_incomplete(&mut self, units: &[UnitState]) -> Result<(), Interrupted> {
+    /// Rule 16: before a table counts as complete, no row of it may hold a value not known. Rows that became so
+    /// before L and were in no chunk are not there any more: the sweep removes them.
+    async fn fill_incomplete(&mut self, begin: EntryNo, units: &[UnitState]) -> Result<(), Interrupted> {
         loop {
             self.caught_up().await?;
-            let keys = self.incomplete_keys()?;
+            let keys = self.incomplete_keys(begin)?;
             if !keys.iter().any(|(table, _)| units.iter().any(|unit| unit.table == *table)) {
                 return Ok(());
             }
-            self.read_incomplete(units).await?;
+            self.read_incomplete(begin, units).await?;
         }
     }
 
     /// In steady state the same (rule 16).
     async fn mend_steady(&mut self) -> Result<(), Interrupted> {
         let units = look(&self.board).units.clone();
-        self.read_incomplete(&units).await
+        self.read_incomplete(EntryNo::ZERO, &units).await
     }
 
     /// Reads incomplete rows behind a marker and a wait-out of their own (rule 13): a value is taken only for
     /// a row that was incomplete before that marker, because of a younger one the SELECT may not know.
-    async fn read_incomplete(&mut self, units: &[UnitState]) -> Result<(), Interrupted> {
+    async fn read_incomplete(&mut self, since: EntryNo, units: &[UnitState]) -> Result<(), Interrupted> {
         let named = units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
         let begin = self.marked(Units { begin: EntryNo::ZERO, units: named, keys_only: true }).await?;
         self.wait_out().await?;
         self.applied(begin).await?;
-        let mut keys = self.incomplete_keys()?;
+        let mut keys = self.incomplete_keys(since)?;
         keys.retain(|(table, _)| units.iter().any(|unit| unit.table == *table));
         let catalog = look(&self.board).compiled.schema.catalog.clone();
         self.read_keys(begin, &catalog, keys).await
     }
 
-    fn incomplete_keys(&self) -> Result<Vec<(crate::model::TableId, Vec<u8>)>, Interrupted> {
+    fn incomplete_keys(&self, since: EntryNo) -> Result<Vec<(crate::model::TableId, Vec<u8>)>, Interrupted> {
         let store = |error: crate::store::engine::Error| Interrupted::Store(error.to_string());
         let view = self.engine.view().map_err(store)?;
-        meta::incomplete(&view, KEYS_AT_ONCE).map_err(store)
+        meta::incomplete(&view, since, KEYS_AT_ONCE).map_err(store)
     }
 
     async fn read_keys(

@@ -1,5 +1,6 @@
 //! Cutting, forgetting, filling up, and failing; and reading beside all that.
 
+use super::super::entry::Position;
 use super::super::files::Files;
 use super::super::segment;
 use super::*;
@@ -219,4 +220,29 @@ fn the_position_and_the_facts_survive_when_their_entries_are_forgotten() {
     let (_, recovered) = open(&files).unwrap();
     assert_eq!(recovered.end_lsn, Some(Lsn(77)));
     assert_eq!(recovered.facts.as_deref(), Some(&b"facts"[..]));
+}
+
+#[test]
+fn what_a_rebuild_said_is_repeated_by_the_segments_behind_it() {
+    let files = MemoryFiles::new();
+    let mut journal = opened(&files);
+    let position = |lsn| serde_json::to_string(&Position { lsn: Lsn(lsn) }).unwrap();
+    append(&mut journal, Kind::Position, &position(900));
+    let rebuilt = append(&mut journal, Kind::Rebuild, &position(70));
+    journal.set_head(vec![(Kind::Rebuild, super::super::writer::rebuilt_at(rebuilt))]);
+    for number in 0..12 {
+        append(&mut journal, Kind::Command, &format!("{number:100}"));
+        journal.sync().unwrap();
+    }
+    assert!(journal.segments() >= 3);
+    drop(journal);
+    let (mut journal, recovered) = open(&files).unwrap();
+    assert_eq!((recovered.end_lsn, recovered.rebuilt), (Some(Lsn(70)), Some(rebuilt)));
+    // Also when it is opened twice before anything follows.
+    for number in 0..6 {
+        append(&mut journal, Kind::Command, &format!("{number:100}"));
+        journal.sync().unwrap();
+    }
+    drop(journal);
+    assert_eq!(open(&files).unwrap().1.rebuilt, Some(rebuilt));
 }

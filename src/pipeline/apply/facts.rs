@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::work::Work;
-use super::{Applier, Compiled, Error};
+use super::{Applier, Compiled, Error, Limits};
 use crate::journal::entry::Facts;
 use crate::model::{EntryNo, TableId};
 use crate::projection::compile::compile as compile_plans;
@@ -39,8 +39,14 @@ fn first(diagnostics: &[crate::model::Diagnostic]) -> String {
 }
 
 /// The facts in force, compiled for a store whose places and layouts are known.
-pub(super) fn compile(entry: EntryNo, payload: &[u8], storage: &Storage) -> Result<Compiled, Error> {
-    let (facts, plans) = plans(entry, payload)?;
+pub(super) fn compile(
+    entry: EntryNo,
+    payload: &[u8],
+    storage: &Storage,
+    limits: Limits,
+) -> Result<Compiled, Error> {
+    let (facts, mut plans) = plans(entry, payload)?;
+    plans.fan_out_max = limits.fan_out;
     let generations = facts.definitions.iter().map(|definition| definition.generation).collect();
     let schema = Schema::new(facts.catalog, plans, &storage.placements, &storage.layouts)
         .map_err(|error| Error::Facts { entry, reason: error.to_string() })?;
@@ -100,7 +106,7 @@ impl<E: Engine> Applier<E> {
         self.remove_gone(work, entry, &facts)?;
         let moved = place(&mut storage, &facts, &plans);
         let before = Arc::clone(&self.compiled);
-        let compiled = compile(entry, payload, &storage)?;
+        let compiled = compile(entry, payload, &storage, self.limits)?;
         if !moved.is_empty() {
             self.restart_scans(work)?;
         }

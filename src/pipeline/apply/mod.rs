@@ -26,6 +26,7 @@ use crate::journal::Kind;
 use crate::journal::entry::{Command, Commit, InvalidEntry, Position, Record};
 use crate::model::{EntryNo, Generation};
 use crate::planted::{self, Bug};
+use crate::projection::affected::FAN_OUT_MAX;
 use crate::store::dirty::{self, Target};
 use crate::store::engine::{self, Engine};
 use crate::store::meta::{self, GenerationState, Reached, Stage, UnitState};
@@ -44,14 +45,21 @@ pub struct Limits {
     pub scan_points_low: u64,
     /// Rows of one slice of a scan, a TRUNCATE, a sweep or a move of a table.
     pub slice_rows: usize,
+    /// Rows that one fan-out may lead to before it becomes a scan.
+    pub fan_out: usize,
+}
+
+impl Limits {
+    /// So small that everything large happens to a few rows.
+    pub const SMALL: Limits = Limits { batch_rows: 4, scan_points_low: 2, slice_rows: 2, fan_out: 2 };
 }
 
 impl Default for Limits {
     fn default() -> Self {
         if cfg!(test) {
-            Limits { batch_rows: 4, scan_points_low: 2, slice_rows: 2 }
+            Limits::SMALL
         } else {
-            Limits { batch_rows: 20_000, scan_points_low: 4_000, slice_rows: 2_000 }
+            Limits { batch_rows: 20_000, scan_points_low: 4_000, slice_rows: 2_000, fan_out: FAN_OUT_MAX }
         }
     }
 }
@@ -112,7 +120,7 @@ impl<E: Engine> Applier<E> {
         drop(view);
         let compiled = match facts {
             None => Compiled::default(),
-            Some(payload) => facts::compile(reached.facts, &payload, &storage)?,
+            Some(payload) => facts::compile(reached.facts, &payload, &storage, Limits::default())?,
         };
         let mut applier = Applier {
             engine,
@@ -132,8 +140,10 @@ impl<E: Engine> Applier<E> {
         Ok(applier)
     }
 
-    pub fn with_limits(self, limits: Limits) -> Applier<E> {
-        Applier { limits, ..self }
+    pub fn with_limits(mut self, limits: Limits) -> Applier<E> {
+        self.limits = limits;
+        Arc::make_mut(&mut self.compiled).schema.plans.fan_out_max = limits.fan_out;
+        self
     }
 
     pub fn reached(&self) -> &Reached {

@@ -133,6 +133,8 @@ impl Ingest {
     /// `end_lsn` is where the journal ends; zero before there was a slot.
     pub fn new(journal: Journal, options: Options, end_lsn: Lsn, facts: Option<Bytes>) -> Ingest {
         let complete = journal.end();
+        // The connection too: a segment that begins before the next one must not forget the last identity.
+        let head = Head { facts, ..Head::found(journal.head()) };
         Ingest {
             durable_complete: journal.durable(),
             journal,
@@ -142,7 +144,7 @@ impl Ingest {
             held: HashMap::new(),
             seen: VecDeque::new(),
             done: Vec::new(),
-            head: Head { facts, ..Head::default() },
+            head,
             end_lsn,
             durable_lsn: end_lsn,
             received: end_lsn,
@@ -352,6 +354,7 @@ impl Ingest {
                     let number = self.append(Kind::Rebuild, &[&json(position)])?;
                     self.end_lsn = position.lsn; // may lie behind: another server's positions
                     self.head.connected = None;
+                    self.head.rebuilt = Some(journal::writer::rebuilt_at(number));
                     self.head.relations.clear();
                     self.journal.set_head(self.head.records());
                     number
@@ -360,6 +363,7 @@ impl Ingest {
                     let payload = json(facts);
                     let number = self.append(Kind::Facts, &[&payload])?;
                     self.head.facts = Some(payload.into());
+                    self.head.rebuilt = None;
                     self.journal.set_head(self.head.records());
                     number
                 }

@@ -57,8 +57,13 @@ fn assemble<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<Running<E>, 
         recovered.end_lsn.unwrap_or(Lsn::ZERO),
         recovered.facts.clone(),
     );
-    let begin =
-        Progress { durable: found_end, journaled: ingest.end_lsn(), end: found_end, ..Progress::default() };
+    let begin = Progress {
+        durable: found_end,
+        journaled: ingest.end_lsn(),
+        received: ingest.end_lsn(),
+        end: found_end,
+        ..Progress::default()
+    };
     let (progress_sender, progress) = watch::channel(begin);
     let (ingest_inputs, ingest_receiver) = mpsc::channel(INPUTS);
     let (apply_inputs, apply_receiver) = threads::channel();

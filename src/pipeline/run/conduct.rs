@@ -33,6 +33,9 @@ const GOODBYE_MAX: Duration = Duration::from_secs(3);
 /// How long after a failed backfill attempt the next one begins.
 const BACKFILL_AGAIN: Duration = Duration::from_secs(1);
 
+/// A loop did not end in time; nothing is lost by it.
+const STOP_TIMEOUT: &str = "stop-timeout";
+
 /// Why streaming over one connection ended.
 pub(super) enum Left {
     /// Told to stop.
@@ -261,11 +264,12 @@ impl<E: Engine> Running<E> {
         if let Some(error) = broken.into_iter().flatten().find(|error| error.is_store()) {
             self.checkpoints.distrust(&error.to_string());
         }
-        // The loop that ended first has the cause; the conductor only saw that one ended.
-        delivered?;
-        ingested?;
-        applied?;
-        conducted?;
+        // The loop that ended first has the cause; the conductor only saw that one ended, and one that took too
+        // long to stop is no cause of anything.
+        let errors = [delivered, ingested, applied, conducted].into_iter().filter_map(Result::err);
+        if let Some(cause) = errors.min_by_key(is_stop_timeout) {
+            return Err(cause);
+        }
         self.checkpoints.closed_cleanly()?;
         Ok(())
     }
@@ -280,6 +284,10 @@ impl<E: Engine> Running<E> {
         let known = self.journaled_facts().map(|facts| facts.catalog).unwrap_or_default();
         facts::look(&self.source, &self.projections, &known).await
     }
+}
+
+fn is_stop_timeout(error: &Error) -> bool {
+    matches!(error, Error::Refused { code: STOP_TIMEOUT, .. })
 }
 
 /// Returns once the end is asked for; also when nobody is left who could ask.

@@ -120,7 +120,8 @@ impl<E: Engine> Running<E> {
                     "sink-not-durable: the sink may lose acknowledged writes in a crash (rule 39)"
                 );
             }
-            if prepared.created {
+            // Nobody has claimed it: it was made just now, or by a process that died before it could say so.
+            if prepared.created || prepared.epoch == Epoch(0) {
                 empty.push(spec.generation);
             }
         }
@@ -142,22 +143,28 @@ impl<E: Engine> Running<E> {
                 hint: "Stop the other daemon, then start this one again.".to_owned(),
             });
         }
-        for spec in specs {
-            self.sink.claim(spec, epoch).await?;
-            failpoint::hit("sink.claimed");
-        }
         // A new generation is built whole in any case; for one that was built before, the index is gone.
+        // Journaled before the claim, which is what tells an index that is being filled from an empty one.
         for generation in empty {
             if self.recovered.facts.is_some() {
                 self.order(Order::Command(Command::Anew { generation })).await?;
                 failpoint::hit("connect.anew");
             }
         }
+        for spec in specs {
+            self.sink.claim(spec, epoch).await?;
+            failpoint::hit("sink.claimed");
+        }
         Ok(())
     }
 
     async fn open_stream(&mut self, facts: &Facts) -> Result<Stream, Error> {
-        let end_lsn = Some(self.progress.borrow().journaled).filter(|lsn| *lsn != Lsn::ZERO);
+        // What the last connection brought may still lie before ingest: the journal's end is behind that.
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let asked = self.ingest.send(ingest_loop::Input::Tell(tell)).await;
+        asked.map_err(|_| Error::Panicked("ingest"))?;
+        let progress = told.await.map_err(|_| Error::Panicked("ingest"))?;
+        let end_lsn = Some(progress.journaled).filter(|lsn| *lsn != Lsn::ZERO);
         let recorded: Option<Identity> =
             self.recovered.connected.as_ref().and_then(|payload| serde_json::from_slice(payload).ok());
         let resume = Resume {

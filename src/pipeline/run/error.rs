@@ -51,8 +51,25 @@ impl Error {
         }
     }
 
+    /// What the journal said, whoever asked it.
+    fn journal(&self) -> Option<&journal::Error> {
+        match self {
+            Error::Journal(error)
+            | Error::Ingest(ingest::Error::Journal(error))
+            | Error::ApplyLoop(apply_loop::Failed::Journal(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether this is a refusal by a safety check rather than a failure.
     pub fn is_refusal(&self) -> bool {
+        use journal::Error::{Damaged, Locked, Missing, Newer, Other};
+        if let Some(error) = self.journal() {
+            return matches!(
+                error,
+                Damaged { .. } | Other { .. } | Newer { .. } | Missing { .. } | Locked { .. }
+            );
+        }
         matches!(
             self,
             Error::Refused { .. }

@@ -32,6 +32,8 @@ pub enum Input {
     StoreDurable(EntryNo),
     /// Where confirmed positions go from now on.
     Confirm(Confirm),
+    /// Is told how far ingest is once everything before this is on disk.
+    Tell(oneshot::Sender<Progress>),
     Tick,
     Stop,
 }
@@ -90,6 +92,7 @@ pub struct IngestLoop {
     gathered: Option<Gathered>,
     tickets: Vec<(Ticket, oneshot::Sender<Done>)>,
     next_ticket: Ticket,
+    tell: Vec<oneshot::Sender<Progress>>,
     confirm: Option<Confirm>,
     confirmed: Lsn,
     /// Without room nothing is read before this time.
@@ -117,6 +120,7 @@ impl IngestLoop {
             gathered: None,
             tickets: Vec::new(),
             next_ticket: 1,
+            tell: Vec::new(),
             confirm: None,
             confirmed: Lsn::ZERO,
             full_until: None,
@@ -151,6 +155,7 @@ impl IngestLoop {
                 self.confirm = Some(to);
                 self.confirmed = Lsn::ZERO; // a new connection has been told nothing yet
             }
+            Input::Tell(to) => self.tell.push(to),
             Input::Tick => {}
             Input::Stop => self.stopping = true,
         }
@@ -210,6 +215,9 @@ impl IngestLoop {
             if let Some(position) = self.tickets.iter().position(|(known, _)| *known == ticket) {
                 let _ = self.tickets.swap_remove(position).1.send(done); // nobody may be waiting any more
             }
+        }
+        for to in std::mem::take(&mut self.tell) {
+            let _ = to.send(self.describe()); // as above
         }
         if let Some(confirm) = &self.confirm
             && self.ingest.durable_lsn() > self.confirmed

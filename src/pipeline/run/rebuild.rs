@@ -8,7 +8,8 @@ use super::Error;
 use crate::failpoint;
 use crate::journal::entry::{Intent, Position};
 use crate::journal::files::Files;
-use crate::journal::{self, DataFolder, Journal};
+use crate::journal::identity::Identified;
+use crate::journal::{self, Journal};
 use crate::model::Lsn;
 use crate::pipeline::ingest::{Ingest, Options, Order};
 use crate::source::Source;
@@ -16,7 +17,7 @@ use crate::source::Source;
 /// Makes the slot anew (dropping one of its name that nobody uses) and journals it. Returns where the slot
 /// begins. The daemon must not run: the data folder's lock says so.
 pub async fn rebuild(
-    folder: &DataFolder,
+    folder: &(dyn Identified + Sync),
     files: Arc<dyn Files>,
     options: journal::Options,
     source: &Arc<dyn Source>,

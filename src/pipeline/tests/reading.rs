@@ -221,7 +221,7 @@ impl World {
     fn incomplete(&self) -> Vec<(usize, u32, Vec<Vec<String>>)> {
         let view = self.store.view().unwrap();
         let mut keys = Vec::new();
-        for (id, key) in meta::incomplete(&view, 100).unwrap() {
+        for (id, key) in meta::incomplete(&view, EntryNo::ZERO, 100).unwrap() {
             let table = usize::from(id.0) - 1;
             let mut rest = &key[..];
             let mut texts = Vec::new();

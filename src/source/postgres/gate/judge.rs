@@ -256,7 +256,7 @@ pub(super) fn slot_missing(name: &str) -> Error {
     )
 }
 
-pub(super) fn slot_advanced(name: &str, confirmed: Lsn, journal_end: Lsn) -> Error {
+pub fn slot_advanced(name: &str, confirmed: Lsn, journal_end: Lsn) -> Error {
     refused(
         "slot-advanced",
         format!(
@@ -266,7 +266,7 @@ pub(super) fn slot_advanced(name: &str, confirmed: Lsn, journal_end: Lsn) -> Err
     )
 }
 
-pub(super) fn sync_standby(because: &str, application_name: &str) -> Error {
+pub fn sync_standby(because: &str, application_name: &str) -> Error {
     refused(
         "source-sync-standby",
         format!(

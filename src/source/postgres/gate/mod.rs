@@ -13,11 +13,11 @@
 //! that is `slot-advanced`. If it does not, nothing is missing. So no more needs to be told than the
 //! position tells.
 
-mod facts;
-mod judge;
+pub mod facts;
+pub mod judge;
 mod published;
 pub mod standby_names;
-pub(super) mod tables;
+pub mod tables;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,358 @@
+//! An Elasticsearch that is nastier than the real one: requests are carried out when the scheduler says so,
+//! late, twice or never; answers are lost, cut short, or speak of some items only; versions of deletes are
+//! forgotten; a node that restarts forgets what it had only acknowledged.
+
+mod sink;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use projectord::model::{Action, Document, Epoch, Outcome, Version};
+use projectord::sink::{Error, IndexSpec, PreparedIndex};
+use tokio::sync::oneshot;
+
+use super::desk::Desk;
+use super::watch::Watch;
+
+/// `index.gc_deletes` of our indices, as the settings of the real sink have it at least (rule 37).
+const GC_DELETES: Duration = Duration::from_secs(3_600);
+/// The longest that a request may lie in a queue before it is carried out: less than that, by design.
+const LATE_MAX: Duration = Duration::from_secs(3_300);
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// 503, or no connection: nothing is carried out.
+    Unavailable,
+    /// 401 or 403 as a whole: the credentials were changed under us.
+    Unauthorized,
+    /// 413 for one of its documents.
+    TooLarge,
+    /// Carried out; the answer is lost, cut short, or not JSON: all the same to the sink.
+    AnswerLost,
+    Malformed,
+    Truncated,
+    /// Not answered in time; carried out much later.
+    Late,
+    /// Carried out twice: a proxy tried again.
+    Twice,
+    /// 429, 503 or a 403 block for some of its documents.
+    Busy,
+    /// 400 for some of its documents.
+    Rejected,
+    /// The answer has one item too few.
+    ItemMissing,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 12] = [
+        Fault::None,
+        Fault::Unavailable,
+        Fault::Unauthorized,
+        Fault::TooLarge,
+        Fault::AnswerLost,
+        Fault::Malformed,
+        Fault::Truncated,
+        Fault::Late,
+        Fault::Twice,
+        Fault::Busy,
+        Fault::Rejected,
+        Fault::ItemMissing,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Fault::None => "sink: a request without a fault",
+            Fault::Unavailable => "sink: unavailable (503, 429 as a whole)",
+            Fault::Unauthorized => "sink: unauthorized (401, 403)",
+            Fault::TooLarge => "sink: too large (413)",
+            Fault::AnswerLost => "sink: carried out, the answer lost",
+            Fault::Malformed => "sink: carried out, the answer malformed",
+            Fault::Truncated => "sink: carried out, the answer truncated",
+            Fault::Late => "sink: carried out late",
+            Fault::Twice => "sink: carried out twice",
+            Fault::Busy => "sink: some items busy (429, 503, 403)",
+            Fault::Rejected => "sink: some items rejected (400)",
+            Fault::ItemMissing => "sink: an item missing from the answer",
+        }
+    }
+}
+
+/// One write that was accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub index: Arc<str>,
+    pub id: String,
+    pub version: Version,
+    pub body: Option<Bytes>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    version: Version,
+    /// Nothing for a tombstone.
+    body: Option<Bytes>,
+    at: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Index {
+    pub spec: IndexSpec,
+    pub uuid: String,
+    pub epoch: Epoch,
+    documents: BTreeMap<String, Held>,
+    /// What a restart of the node leads back to, when acknowledged writes are not synced.
+    synced: Option<BTreeMap<String, Held>>,
+}
+
+type Answered = Result<Vec<Outcome>, Error>;
+
+struct Request {
+    documents: Vec<Document>,
+    answer: Option<oneshot::Sender<Answered>>,
+    due: Duration,
+}
+
+#[derive(Default)]
+pub struct Cluster {
+    pub indices: BTreeMap<String, Index>,
+    pub aliases: BTreeMap<String, String>,
+    arrived: VecDeque<Request>,
+    /// Answers on their way back.
+    answers: Vec<(oneshot::Sender<Answered>, Answered)>,
+    late: Vec<Request>,
+    pub accepted: Vec<Accepted>,
+    /// One version came with two bodies.
+    pub contradicted: Vec<String>,
+    pub now: Duration,
+    pub asynchronous: bool,
+    created: u64,
+}
+
+/// See the module. Clones are clients of one cluster.
+#[derive(Clone)]
+pub struct Elastic {
+    pub cluster: Arc<Mutex<Cluster>>,
+    pub desk: Desk,
+    pub watch: Watch,
+}
+
+impl Elastic {
+    pub fn new(desk: Desk, watch: Watch) -> Elastic {
+        Elastic { cluster: Arc::default(), desk, watch }
+    }
+
+    pub fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out one request that has arrived, whoever sent it, or gives one answer back.
+    pub fn serve(&self, random: &mut Rng, fault: Fault) -> bool {
+        let mut cluster = self.cluster();
+        if !cluster.answers.is_empty() && (cluster.arrived.is_empty() || random.bool()) {
+            let at = random.usize(..cluster.answers.len());
+            let (to, answer) = cluster.answers.swap_remove(at);
+            if to.send(answer).is_err() {
+                self.watch.note("sink: an answer to a process that is gone");
+            }
+            return true;
+        }
+        if cluster.arrived.is_empty() {
+            return false;
+        }
+        let at = random.usize(..cluster.arrived.len());
+        let Some(request) = cluster.arrived.remove(at) else { return false };
+        if request.answer.as_ref().is_none_or(oneshot::Sender::is_closed) {
+            self.watch.note("sink: a request of a process that is gone was carried out");
+        }
+        self.watch.note(fault.name());
+        cluster.carry_out(request, fault, random);
+        true
+    }
+
+    /// Requests that lay somewhere are carried out when they are due.
+    pub fn serve_late(&self, at_once: bool) {
+        let mut cluster = self.cluster();
+        let now = cluster.now;
+        let mut late = std::mem::take(&mut cluster.late);
+        late.sort_by_key(|request| request.due);
+        for request in late {
+            if at_once || request.due <= now {
+                // Then, and not now, is when it was carried out.
+                cluster.now = request.due.min(now);
+                self.watch.trace("a late request is carried out");
+                request.documents.iter().for_each(|document| drop(cluster.apply(document)));
+            } else {
+                cluster.late.push(request);
+            }
+        }
+        cluster.now = now;
+    }
+
+    pub fn is_idle(&self) -> bool {
+        let cluster = self.cluster();
+        cluster.arrived.is_empty() && cluster.answers.is_empty() && cluster.late.is_empty()
+    }
+}
+
+impl Cluster {
+    fn carry_out(&mut self, request: Request, fault: Fault, random: &mut Rng) {
+        let documents = &request.documents;
+        let unknown = |reason: &str| {
+            Err(Error::Retry { operation: "send documents", reason: format!("planned: {reason}") })
+        };
+        let chosen: Vec<bool> = documents.iter().map(|_| random.bool()).collect();
+        let one = random.usize(..documents.len().max(1));
+        let answer = match fault {
+            Fault::Unavailable => unknown("status 503"),
+            Fault::Unauthorized => Err(Error::Refused {
+                code: "sink-unauthorized",
+                operation: "send documents",
+                reason: "planned: 401".to_owned(),
+                hint: "Look at the credentials".to_owned(),
+            }),
+            Fault::Late => {
+                let due = self.now + LATE_MAX.mul_f64(random.f64() * random.f64());
+                self.late.push(Request { documents: documents.clone(), answer: None, due });
+                unknown("no answer in time")
+            }
+            Fault::AnswerLost | Fault::Malformed | Fault::Truncated => {
+                documents.iter().for_each(|document| drop(self.apply(document)));
+                unknown("the answer cannot be read")
+            }
+            _ => {
+                if fault == Fault::Twice {
+                    let due = self.now + Duration::from_secs(random.u64(..90));
+                    self.late.push(Request { documents: documents.clone(), answer: None, due });
+                }
+                let mut outcomes = Vec::new();
+                for (at, document) in documents.iter().enumerate() {
+                    outcomes.push(match fault {
+                        Fault::Busy if chosen[at] => {
+                            Outcome::Retry { reason: "planned: status 429".to_owned() }
+                        }
+                        Fault::Rejected if chosen[at] => rejected("document_parsing_exception"),
+                        Fault::TooLarge if at == one => rejected("too_large"),
+                        _ => self.apply(document),
+                    });
+                }
+                if fault == Fault::ItemMissing {
+                    outcomes.pop();
+                }
+                Ok(outcomes)
+            }
+        };
+        if let Some(to) = request.answer {
+            self.answers.push((to, answer));
+        }
+    }
+
+    fn apply(&mut self, document: &Document) -> Outcome {
+        let now = self.now;
+        let Some(index) = self.indices.get_mut(&*document.index) else {
+            return Outcome::IndexGone { reason: format!("no index '{}'", document.index) };
+        };
+        let held = index.documents.get(&document.id);
+        let forgotten = held.is_some_and(|held| held.body.is_none() && held.at + GC_DELETES < now);
+        if let Some(held) = held.filter(|_| !forgotten)
+            && held.version >= document.version
+        {
+            let same = match &document.action {
+                Action::Index(body) => held.body.as_ref() == Some(body),
+                Action::Delete => held.body.is_none(),
+            };
+            if held.version == document.version && !same {
+                self.contradicted.push(format!("{} {} at {}", document.index, document.id, held.version));
+            }
+            return Outcome::Conflict { current: Some(held.version) };
+        }
+        let body = match &document.action {
+            Action::Index(body) => Some(body.clone()),
+            Action::Delete => None,
+        };
+        let held = Held { version: document.version, body: body.clone(), at: now };
+        index.documents.insert(document.id.clone(), held);
+        let (index, id, version) = (document.index.clone(), document.id.clone(), document.version);
+        self.accepted.push(Accepted { index, id, version, body });
+        Outcome::Applied
+    }
+
+    /// Whatever is on its way never arrives.
+    pub fn forget_requests(&mut self) {
+        self.arrived.clear();
+        self.late.clear();
+    }
+
+    /// Documents that exist in an index.
+    pub fn documents(&self, index: &str) -> BTreeMap<String, (Version, Bytes)> {
+        let documents = self.indices.get(index).map(|index| &index.documents);
+        let alive = |(id, held): (&String, &Held)| Some((id.clone(), (held.version, held.body.clone()?)));
+        documents.into_iter().flatten().filter_map(alive).collect()
+    }
+
+    fn prepare(&mut self, spec: &IndexSpec) -> Result<PreparedIndex, Error> {
+        let durable = !self.asynchronous;
+        if let Some(index) = self.indices.get(&spec.index) {
+            let same = index.spec.journal_id == spec.journal_id && index.spec.definition == spec.definition;
+            return if same { Ok(index.prepared(false, durable)) } else { Err(foreign(spec)) };
+        }
+        self.created += 1;
+        let synced = self.asynchronous.then(BTreeMap::new);
+        let index = Index {
+            spec: spec.clone(),
+            uuid: format!("uuid-{}", self.created),
+            epoch: Epoch(0),
+            documents: BTreeMap::new(),
+            synced,
+        };
+        let prepared = index.prepared(true, durable);
+        self.indices.insert(spec.index.clone(), index);
+        Ok(prepared)
+    }
+
+    /// The asynchronous translog reaches the disk.
+    pub fn sync(&mut self) {
+        for index in self.indices.values_mut().filter(|index| index.synced.is_some()) {
+            index.synced = Some(index.documents.clone());
+        }
+    }
+
+    /// A node restarts: acknowledged and not synced is lost. Whether anything was.
+    pub fn restart(&mut self) -> bool {
+        let mut lost = false;
+        for index in self.indices.values_mut() {
+            if let Some(synced) = &index.synced {
+                lost |= index.documents.len() != synced.len()
+                    || index
+                        .documents
+                        .iter()
+                        .any(|(id, held)| synced.get(id).is_none_or(|known| known.version != held.version));
+                index.documents.clone_from(synced);
+            }
+        }
+        lost
+    }
+}
+
+impl Index {
+    fn prepared(&self, created: bool, durable: bool) -> PreparedIndex {
+        PreparedIndex { uuid: self.uuid.clone(), epoch: self.epoch, created, durable }
+    }
+}
+
+fn rejected(code: &str) -> Outcome {
+    Outcome::Rejected { code: code.to_owned(), reason: "planned".to_owned() }
+}
+
+fn foreign(spec: &IndexSpec) -> Error {
+    Error::Refused {
+        code: "index-foreign",
+        operation: "prepare the index",
+        reason: format!("index '{}' is not this daemon's", spec.index),
+        hint: "Choose another index".to_owned(),
+    }
+}

@@ -1,0 +1,373 @@
+//! The server as a [`Source`]: every call happens at a step of the scheduler's, and answers at a later one.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use projectord::model::{Catalog, Lsn, Table, TableId};
+use projectord::source::{
+    Answer, ChunkHead, ChunkRange, ChunkRequest, Error, Event, Events, Found, HeldChunk, Resume, SlotStatus,
+    Source, Stream,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::walsender::Walsender;
+use super::{Publication, Server, Slot, wire};
+use crate::desk::{Desk, Fate};
+use crate::schema::{Domain, Key, Row, Schema};
+use crate::watch::Watch;
+
+pub struct Postgres {
+    pub server: Arc<Mutex<Server>>,
+    pub desk: Desk,
+    pub watch: Watch,
+    pub random: Arc<Mutex<fastrand::Rng>>,
+}
+
+fn retry<T>(operation: &'static str, reason: &str) -> Result<T, Error> {
+    Err(Error::Retry { operation, reason: reason.to_owned() })
+}
+
+/// A session: good for as long as the server lives.
+struct Session<'a> {
+    source: &'a Postgres,
+    operation: &'static str,
+    life: u64,
+}
+
+impl Session<'_> {
+    /// A step of this session; fails when the server was away meanwhile.
+    async fn step(&self) -> Result<MutexGuard<'_, Server>, Error> {
+        if self.source.desk.pass(self.operation).await == Fate::Fails {
+            return retry(self.operation, "planned: the connection is lost");
+        }
+        let server = self.source.server();
+        if server.life != self.life {
+            return retry(self.operation, "the server was shut down");
+        }
+        Ok(server)
+    }
+
+    /// The answer comes, or is lost although everything was done.
+    async fn answer<T>(&self, value: T) -> Result<T, Error> {
+        if self.source.desk.pass("answer").await == Fate::Fails {
+            self.source.watch.note("source: the answer was lost");
+            return retry(self.operation, "planned: no answer");
+        }
+        Ok(value)
+    }
+}
+
+impl Postgres {
+    pub fn server(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dice(&self, sides: u32) -> u32 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).u32(..sides)
+    }
+
+    async fn session(&self, operation: &'static str) -> Result<Session<'_>, Error> {
+        if self.desk.pass("connect").await == Fate::Fails {
+            return retry(operation, "planned: not reachable");
+        }
+        let server = self.server();
+        if server.down {
+            return retry(operation, "the server is down");
+        }
+        Ok(Session { source: self, operation, life: server.life })
+    }
+
+    async fn find_tables(&self, names: &[String], known: &Catalog) -> Result<Found, Error> {
+        let session = self.session("find tables").await?;
+        let found = {
+            let server = session.step().await?;
+            let schema = &server.schema;
+            let mut next = known.tables.iter().map(|table| table.id.0).max().unwrap_or(0);
+            let mut found = Found::default();
+            let mut wanted: Vec<usize> = Vec::new();
+            for name in names {
+                let plain = name.rsplit('.').next().unwrap_or(name);
+                match schema.tables.iter().position(|table| table.name == plain) {
+                    Some(at) if !wanted.contains(&at) => wanted.push(at),
+                    Some(_) => {}
+                    None => found.missing.push((name.clone(), Vec::new())),
+                }
+            }
+            wanted.sort_unstable();
+            for at in wanted {
+                let id = known.table("public", &schema.tables[at].name).map_or_else(
+                    || {
+                        next += 1;
+                        TableId(next)
+                    },
+                    |table| table.id,
+                );
+                found.catalog.tables.push(schema.catalog_table(at, id));
+            }
+            found
+        };
+        session.answer(found).await
+    }
+
+    async fn publish(&self, tables: &[Table]) -> Result<(), Error> {
+        let session = self.session("prepare the publication").await?;
+        {
+            let mut server = session.step().await?;
+            let mut published = match server.publication.take() {
+                Some(published) => published,
+                None => Publication { oid: server.fresh_oid(), members: Default::default() },
+            };
+            for table in tables {
+                if !published.members.contains_key(&table.oid) {
+                    published.members.insert(table.oid, server.fresh_oid());
+                    self.watch.note("a table joined the publication");
+                    if !server.running().is_empty() {
+                        self.watch.note("a table joined the publication while transactions ran (hazard 10)");
+                    }
+                }
+            }
+            server.publication = Some(published);
+        }
+        session.answer(()).await
+    }
+
+    async fn make_slot(&self, orphan: bool) -> Result<Lsn, Error> {
+        let session = self.session("create the slot").await?;
+        let before = {
+            let mut server = session.step().await?;
+            if let Some(slot) = &server.slot {
+                if !orphan {
+                    return Ok(slot.confirmed);
+                }
+                if slot.taken || server.walsender.is_some() {
+                    return retry("create the slot", "the slot is in use");
+                }
+                self.watch.note("an orphaned slot was dropped");
+                server.slot = None;
+            }
+            server.next_xid
+        };
+        // Hazard 7: every transaction that runs now has to end first.
+        let confirmed = loop {
+            let mut server = session.step().await?;
+            if server.oldest_open() < before {
+                self.watch.note("creating the slot waited for a transaction");
+                continue;
+            }
+            server.append(24, super::Record::Foreign);
+            server.flush();
+            let confirmed = Lsn(server.flushed);
+            server.slot = Some(Slot { confirmed, confirmed_on_disk: confirmed, ..Slot::default() });
+            break confirmed;
+        };
+        session.answer(confirmed).await
+    }
+
+    async fn open(&self, resume: &Resume) -> Result<Stream, Error> {
+        let session = self.session("check the source").await?;
+        let pid = 1_000 + self.dice(1 << 20) as i32;
+        let passed = session.step().await?.gate(resume, pid)?;
+        let from = resume.end_lsn.unwrap_or(Lsn::ZERO);
+        let (sender, receiver) = unbounded_channel();
+        let confirmed: Arc<Mutex<VecDeque<Lsn>>> = Arc::default();
+        {
+            let mut server = session.step().await?;
+            let Some(slot) = &server.slot else { return retry("start streaming", "the slot is gone") };
+            // Hazard 12: below the confirmed position the server goes forward without a word.
+            let begin = from.max(slot.confirmed);
+            let useless = slot.lost || slot.taken;
+            if useless || server.walsender.is_some() {
+                return retry("start streaming", "the slot is active or cannot be read");
+            }
+            let walsender = Walsender::new(pid, begin, &server, sender, Arc::clone(&confirmed));
+            server.walsender = Some(walsender);
+            self.watch.began(from);
+        }
+        let refused = session.step().await?.gate_again(from);
+        if let Err(error) = refused {
+            self.watch.note("gate: refused at the second look");
+            return Err(error);
+        }
+        let watch = self.watch.clone();
+        Ok(Stream {
+            identity: passed.identity,
+            warnings: passed.warnings.iter().map(|warning| warning.code.to_owned()).collect(),
+            joined: passed.joined,
+            events: Box::new(Streaming { watch: self.watch.clone(), events: receiver }),
+            confirm: Arc::new(move |position| {
+                watch.confirmed(position);
+                confirmed.lock().unwrap_or_else(PoisonError::into_inner).push_back(position);
+            }),
+        })
+    }
+
+    async fn chunk(&self, request: &ChunkRequest<'_>) -> Result<(HeldChunk, Duration), Error> {
+        let session = self.session("read a chunk").await?;
+        let (held, took) = {
+            let server = session.step().await?;
+            if !server.logged_unseen().is_empty() {
+                self.watch.note("a chunk was read while a logged commit was not visible (hazard 9)");
+            }
+            (self.select(&server, request), Duration::from_millis(u64::from(self.dice(400))))
+        };
+        let emitted = session.step().await.map(|mut server| server.marker(&request.nonce));
+        if emitted.is_err() {
+            self.watch.note("source: a chunk was read and its marker not emitted");
+        }
+        emitted?;
+        session.answer((held, took)).await
+    }
+
+    /// Rows of one oid under a snapshot, in the order of a collation that is not ours.
+    fn select(&self, server: &Server, request: &ChunkRequest<'_>) -> HeldChunk {
+        let schema = &server.schema;
+        let at = schema.table_of(request.oid);
+        let order = |a: &Key, b: &Key| collate(schema, at, a, b);
+        let mut rows: Vec<(&Key, &Arc<Row>)> = server.visible[at]
+            .iter()
+            .filter(|(key, _)| schema.oid_of(at, key) == request.oid)
+            .filter(|(key, _)| match &request.range {
+                ChunkRange::After(None) => true,
+                ChunkRange::After(Some(after)) => order(key, after).is_gt(),
+                ChunkRange::Keys(keys) => keys.contains(*key),
+            })
+            .collect();
+        rows.sort_by(|(a, _), (b, _)| order(a, b));
+        let keys_only = matches!(request.range, ChunkRange::Keys(_));
+        // A chunk may hold fewer rows than were asked for: large ones, or a slow server.
+        let most = if keys_only { usize::MAX } else { 1 + self.dice(4) as usize };
+        let last = rows.len() <= most;
+        rows.truncate(most);
+        let columns = request.table.columns.iter();
+        let head = ChunkHead {
+            begin: request.begin,
+            table: request.table.id,
+            oid: request.oid,
+            sequence: request.sequence,
+            after: match &request.range {
+                ChunkRange::After(after) => after.clone(),
+                ChunkRange::Keys(_) => None,
+            },
+            columns: columns.map(|column| (column.attnum, column.name.clone(), column.type_oid)).collect(),
+            rows: rows.len() as u32,
+            last_key: rows.last().filter(|_| !keys_only).map(|(key, _)| (*key).clone()),
+            last,
+            keys_only,
+        };
+        let lines: String = rows.iter().map(|(_, row)| wire::line(row)).collect();
+        HeldChunk { nonce: request.nonce.clone(), head, rows: Bytes::from(lines) }
+    }
+}
+
+/// Numbers by value; texts backwards, which no byte order is.
+fn collate(schema: &Schema, table: usize, a: &Key, b: &Key) -> Ordering {
+    let described = &schema.tables[table];
+    let columns = described.key.iter().zip(a.iter().zip(b));
+    for (column, (a, b)) in columns {
+        let order = match described.columns[*column].domain {
+            Domain::Number(_) => a.parse::<i64>().ok().cmp(&b.parse::<i64>().ok()),
+            _ => b.cmp(a),
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+struct Streaming {
+    watch: Watch,
+    events: UnboundedReceiver<Vec<Event>>,
+}
+
+impl Events for Streaming {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Vec<Event>>> + Send + '_>> {
+        Box::pin(async move {
+            let events = self.events.recv().await;
+            for event in events.iter().flatten() {
+                if let Event::Message { wal_end, .. } | Event::Keepalive { wal_end, .. } = event {
+                    self.watch.received(*wal_end);
+                }
+            }
+            events
+        })
+    }
+
+    fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { drop(self) })
+    }
+}
+
+impl Source for Postgres {
+    fn find<'a>(&'a self, names: &'a [String], known: &'a Catalog) -> Answer<'a, Found> {
+        Box::pin(self.find_tables(names, known))
+    }
+
+    fn prepare_publication<'a>(&'a self, tables: &'a [Table]) -> Answer<'a, ()> {
+        Box::pin(self.publish(tables))
+    }
+
+    fn create_slot<'a>(&'a self, orphan: bool, _waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn> {
+        Box::pin(self.make_slot(orphan))
+    }
+
+    fn connect<'a>(&'a self, resume: &'a Resume) -> Answer<'a, Stream> {
+        Box::pin(self.open(resume))
+    }
+
+    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let session = self.session("emit a marker").await?;
+            session.step().await?.marker(nonce);
+            session.answer(()).await
+        })
+    }
+
+    fn wait_out<'a>(&'a self, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let session = self.session("wait for transactions").await?;
+            let own = session.step().await?.take_xid();
+            while session.step().await?.oldest_open() <= own {
+                self.watch.note("the wait-out waited for a transaction (rule 12)");
+                waits("a transaction".to_owned());
+            }
+            session.answer(()).await
+        })
+    }
+
+    fn estimate<'a>(&'a self, _oid: u32) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let session = self.session("estimate rows").await?;
+            let estimate = u64::from(self.dice(20));
+            session.answer(estimate).await
+        })
+    }
+
+    fn read_chunk<'a>(&'a self, request: &'a ChunkRequest<'a>) -> Answer<'a, (HeldChunk, Duration)> {
+        Box::pin(self.chunk(request))
+    }
+
+    fn status<'a>(&'a self) -> Answer<'a, SlotStatus> {
+        Box::pin(async move {
+            let session = self.session("look at the slot").await?;
+            let status = {
+                let server = session.step().await?;
+                if server.is_synchronous() {
+                    return Err(server.standby_refusal());
+                }
+                SlotStatus {
+                    server: Lsn(server.flushed),
+                    confirmed: server.slot.as_ref().map(|slot| slot.confirmed),
+                    retained_bytes: Some(0),
+                    wal_status: Some("reserved".to_owned()),
+                }
+            };
+            session.answer(status).await
+        })
+    }
+}

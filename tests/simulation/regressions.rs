@@ -1,0 +1,18 @@
+//! Seeds that once failed, each with what it found. They run first.
+//!
+//! A seed means its run only as long as the world draws in the same order: when that changes, the sentence stays
+//! and the seed is looked for again.
+
+/// Seed, and what it found.
+pub const SEEDS: &[(u64, &str)] = &[
+    (42, "a Rebuild's position was not repeated in the next segment's head: the next start was refused"),
+    (
+        26,
+        "connecting began where ingest had been a moment ago: a transaction came twice, and the process ended",
+    ),
+    (80, "damage in the journal that apply found was a failure and not a refusal"),
+    (106, "a position of the connection before was confirmed over the next one before it was received"),
+    (17, "a loop that stopped too late hid why the others had ended"),
+    (371, "a process died between making an index anew and saying so: nobody filled it"),
+    (548, "an incomplete row that a gap had taken away kept the backfill reading it for ever"),
+];

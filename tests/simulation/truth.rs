@@ -1,0 +1,361 @@
+//! What must hold at every moment: every accepted document is the oracle's at its version's commit, versions
+//! grow, and what is said to be projected is in the sink.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use projectord::journal::entry::{Commit, Kind, Position, Record};
+use projectord::model::{EntryNo, Version};
+use projectord::pipeline::Status;
+use projectord::store::dirty;
+use projectord::store::memory::State as Store;
+use projectord::store::meta::{self, Stage};
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::oracle::{self, Documents};
+use super::postgres::Server;
+use super::schema::Schema;
+use super::shape::Shape;
+use super::watch::Watch;
+
+pub struct Truth {
+    schema: Arc<Schema>,
+    /// Which state of the database an entry made, by the commit's number.
+    entries: BTreeMap<u64, i64>,
+    /// What feeds an index: the shape, and the entry before which the index was not there.
+    indices: BTreeMap<String, Fed>,
+    documents: HashMap<(usize, i64), Rc<Documents>>,
+    accepted: HashMap<(Arc<str>, String), Version>,
+    checked: usize,
+    read_to: EntryNo,
+    /// Promises older than this do not count: the sink lost what it had acknowledged.
+    pub floor: EntryNo,
+    /// Positions began anew: generations that were built before are behind by a gap.
+    pub rebuilt: bool,
+    /// Positions mean other commits than they did: a failover took some back.
+    pub forked: bool,
+    rebuilt_at: EntryNo,
+}
+
+struct Fed {
+    shape: Rc<Shape>,
+    uuid: String,
+    since: EntryNo,
+}
+
+pub type Broken = String;
+
+impl Truth {
+    pub fn new(schema: Arc<Schema>) -> Truth {
+        Truth {
+            schema,
+            entries: BTreeMap::from([(0, 0)]),
+            indices: BTreeMap::new(),
+            documents: HashMap::new(),
+            accepted: HashMap::new(),
+            checked: 0,
+            read_to: EntryNo::ZERO,
+            floor: EntryNo::ZERO,
+            rebuilt: false,
+            forked: false,
+            rebuilt_at: EntryNo::ZERO,
+        }
+    }
+
+    /// The journal is an older one: what came behind this entry never was.
+    pub fn cut(&mut self, end: EntryNo) {
+        self.entries.split_off(&end.next().0);
+        self.read_to = self.read_to.min(end);
+    }
+
+    /// The entry to read next.
+    pub fn next(&self) -> EntryNo {
+        self.read_to.next()
+    }
+
+    pub fn read_to(&self) -> EntryNo {
+        self.read_to
+    }
+
+    /// Entries that have become durable.
+    pub fn read(&mut self, records: &[Record], server: &Server, watch: &Watch) {
+        for record in records {
+            self.read_to = record.number;
+            let number = match record.kind {
+                Kind::Transaction => {
+                    let (commit, _) = Commit::decode(&record.payload).expect("an entry of ours");
+                    commit.time_us
+                }
+                Kind::Position | Kind::Rebuild => {
+                    let position: Position = serde_json::from_slice(&record.payload).expect("ours");
+                    let number = server.moment_at(position.lsn).number;
+                    if record.kind == Kind::Rebuild {
+                        self.forked = false;
+                        number
+                    } else {
+                        // A failover may have taken back meanwhile what stood there.
+                        let before = self.number_at(record.number);
+                        if self.forked { before } else { number.max(before) }
+                    }
+                }
+                _ => continue,
+            };
+            if record.kind == Kind::Rebuild {
+                self.rebuilt_at = record.number;
+                self.rebuilt = false;
+            }
+            watch.trace(format_args!("entry {} ({}): commit {number}", record.number, record.kind.name()));
+            self.entries.insert(record.number.0, number);
+        }
+    }
+
+    /// The number of the state at an entry.
+    pub fn number_at(&self, entry: EntryNo) -> i64 {
+        self.entries.range(..=entry.0).next_back().map_or(0, |(_, number)| *number)
+    }
+
+    /// Notices indices that were made since the last look.
+    pub fn meet(&mut self, cluster: &Cluster, shapes: &[Rc<Shape>], end: EntryNo) {
+        for (name, index) in &cluster.indices {
+            let known = self.indices.get(name);
+            if known.is_some_and(|known| known.uuid == index.uuid) {
+                continue;
+            }
+            let named = |shape: &&Rc<Shape>| shape.name == index.spec.projection;
+            let shape = match known {
+                Some(known) => Rc::clone(&known.shape),
+                None => match shapes.iter().find(named) {
+                    Some(shape) => Rc::clone(shape),
+                    None => continue, // somebody else's
+                },
+            };
+            let fed = Fed { shape, uuid: index.uuid.clone(), since: end.next() };
+            self.indices.insert(name.clone(), fed);
+        }
+    }
+
+    fn documents_at(&mut self, shape: &Rc<Shape>, number: i64, server: &Server) -> Rc<Documents> {
+        let key = (Rc::as_ptr(shape) as usize, number);
+        if self.documents.len() > 64 {
+            self.documents.clear();
+        }
+        let state = &server.archive[&number];
+        let found = self
+            .documents
+            .entry(key)
+            .or_insert_with(|| Rc::new(oracle::documents(&self.schema, shape, state)));
+        Rc::clone(found)
+    }
+
+    /// I2, I3, I4: what was accepted since the last look.
+    pub fn check_accepted(
+        &mut self,
+        cluster: &mut Cluster,
+        server: &Server,
+        watch: &Watch,
+    ) -> Result<(), Broken> {
+        if let Some(what) = cluster.contradicted.pop() {
+            return Err(format!("one version with two bodies: {what} (I4)"));
+        }
+        for write in &cluster.accepted[self.checked..] {
+            watch.trace(format_args!(
+                "accepted: {} {} {} at {} {}",
+                write.index,
+                if write.body.is_some() { "puts" } else { "deletes" },
+                write.id,
+                write.version.epoch(),
+                write.version.entry()
+            ));
+            let Some(fed) = self.indices.get(&*write.index) else {
+                return Err(format!("a write to index {}, which nobody made", write.index));
+            };
+            let entry = write.version.entry();
+            let number = self.number_at(entry);
+            let state = &server.archive[&number];
+            let expected = oracle::document(&self.schema, &fed.shape, state, &write.id);
+            let found = write.body.as_deref().map(parsed);
+            if found != expected {
+                return Err(format!(
+                    "{} {} at entry {entry} (commit {number}): sent {found:?}, the rows say {expected:?} (I2, I3)",
+                    write.index, write.id
+                ));
+            }
+            let before = self.accepted.insert((Arc::clone(&write.index), write.id.clone()), write.version);
+            // A delete that came again after the sink had forgotten it changes nothing.
+            let again = write.body.is_none() && before == Some(write.version);
+            if before >= Some(write.version) && !again {
+                let (index, id) = (&write.index, &write.id);
+                return Err(format!("{index} {id}: version {} after {before:?} (I4)", write.version));
+            }
+        }
+        self.checked = cluster.accepted.len();
+        Ok(())
+    }
+
+    /// An index is gone or was set back: what was accepted does not count any more.
+    pub fn forget(&mut self, index: &str) {
+        self.accepted.retain(|(known, _), _| **known != *index);
+    }
+
+    /// I1, I10: what the store says is projected is in the sink.
+    pub fn check_promises(
+        &mut self,
+        view: &Store,
+        cluster: &Cluster,
+        server: &Server,
+    ) -> Result<bool, Broken> {
+        let reached = meta::reached(view).map_err(|error| error.to_string())?;
+        if reached.inside {
+            return Ok(false);
+        }
+        let quarantined = meta::quarantine(view, 1_000).map_err(|error| error.to_string())?;
+        let mut promised = false;
+        for state in meta::generations(view).map_err(|error| error.to_string())? {
+            let projected =
+                dirty::projected(view, state.generation, reached.entry).map_err(|error| error.to_string())?;
+            let built = state.built_from != EntryNo::ZERO && projected >= state.built_from;
+            if self.rebuilt || state.built_from < self.rebuilt_at.max(self.floor) {
+                continue;
+            }
+            if !built || state.stage == Stage::Dropped || projected < self.floor {
+                continue;
+            }
+            let except: BTreeSet<&str> = quarantined
+                .iter()
+                .filter(|(generation, ..)| *generation == state.generation)
+                .map(|(_, _, why)| why.id.as_str())
+                .collect();
+            promised |=
+                self.check_index(&state.index, state.built_from, projected, &except, cluster, server)?;
+        }
+        Ok(promised)
+    }
+
+    fn check_index(
+        &mut self,
+        index: &str,
+        built_from: EntryNo,
+        projected: EntryNo,
+        except: &BTreeSet<&str>,
+        cluster: &Cluster,
+        server: &Server,
+    ) -> Result<bool, Broken> {
+        let Some(fed) = self.indices.get(index) else { return Ok(false) };
+        let there = cluster.indices.get(index).is_some_and(|found| found.uuid == fed.uuid);
+        if !there || built_from < fed.since {
+            return Ok(false);
+        }
+        let shape = Rc::clone(&fed.shape);
+        let number = self.number_at(projected);
+        let expected = self.documents_at(&shape, number, server);
+        let held = cluster.documents(index);
+        let name: Arc<str> = index.into();
+        for id in held.keys().chain(expected.keys()) {
+            let last = self.accepted.get(&(Arc::clone(&name), id.clone()));
+            // A newer one was compared with its own state when it was accepted.
+            if except.contains(id.as_str()) || last.is_some_and(|last| last.entry() >= projected) {
+                continue;
+            }
+            let found = held.get(id).map(|(_, body)| parsed(body));
+            if found.as_ref() != expected.get(id) {
+                return Err(format!(
+                    "{index} {id} is not what projected {projected} (commit {number}) says: {found:?}, not {:?} (I1, I10)",
+                    expected.get(id)
+                ));
+            }
+        }
+        Ok(true)
+    }
+
+    /// I10: the position that the status calls projected is no more than the truth.
+    pub fn check_status(
+        &mut self,
+        status: &Status,
+        view: &Store,
+        cluster: &Cluster,
+        server: &Server,
+    ) -> Result<(), Broken> {
+        let position = status.watermarks.projected;
+        let quarantined = meta::quarantine(view, 1_000).map_err(|error| error.to_string())?;
+        let watermarks = &status.watermarks;
+        if watermarks.projected > watermarks.server
+            || watermarks.applied > watermarks.journaled
+            || watermarks.journaled > watermarks.received.max(watermarks.journaled)
+        {
+            return Err(format!("watermarks out of order: {watermarks:?} (I10)"));
+        }
+        if self.forked || position.0 == 0 || watermarks.projected_entry < self.floor {
+            return Ok(());
+        }
+        let number = server.moment_at(position).number;
+        let generations = meta::generations(view).map_err(|error| error.to_string())?;
+        for projection in &status.projections {
+            // One that was in quarantine may have left it since.
+            if projection.state != "live" || projection.quarantined > 0 {
+                continue;
+            }
+            let Some(fed) = self.indices.get(&projection.index) else { continue };
+            let there = cluster.indices.get(&projection.index).is_some_and(|found| found.uuid == fed.uuid);
+            let since = fed.since.max(self.floor);
+            // The status may be a little older than the store; and what was gone before the index was built
+            // never was in it.
+            let built = generations.iter().any(|state| {
+                state.generation == projection.generation
+                    && (since..=watermarks.applied_entry).contains(&state.built_from)
+                    && self.number_at(state.built_from) <= number
+            });
+            if !there || !built {
+                continue;
+            }
+            let shape = Rc::clone(&fed.shape);
+            let expected = self.documents_at(&shape, number, server);
+            let held = cluster.documents(&projection.index);
+            let name: Arc<str> = projection.index.as_str().into();
+            for id in held.keys().chain(expected.keys()) {
+                let last = self.accepted.get(&(Arc::clone(&name), id.clone()));
+                let newer = last.is_some_and(|last| self.number_at(last.entry()) >= number);
+                let refused = quarantined
+                    .iter()
+                    .any(|(generation, _, why)| *generation == projection.generation && why.id == *id);
+                let found = held.get(id).map(|(_, body)| parsed(body));
+                if !newer && !refused && found.as_ref() != expected.get(id) {
+                    return Err(format!(
+                        "the status says that {position} is projected; {} {id} is not (I10)",
+                        projection.index
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the aliases lead to just the documents of the last state; what differs.
+    pub fn converged(
+        &mut self,
+        shapes: &[Rc<Shape>],
+        cluster: &Cluster,
+        server: &Server,
+    ) -> Result<(), String> {
+        let number = server.history.last().map_or(0, |moment| moment.number);
+        for shape in shapes {
+            let expected = self.documents_at(shape, number, server);
+            let Some(index) = cluster.aliases.get(&shape.name) else {
+                return Err(format!("alias {} leads nowhere", shape.name));
+            };
+            let held = cluster.documents(index);
+            let held: Documents = held.into_iter().map(|(id, (_, body))| (id, parsed(&body))).collect();
+            if held != *expected {
+                let ids: BTreeSet<&String> = held.keys().chain(expected.keys()).collect();
+                let odd: Vec<_> = ids.into_iter().filter(|id| held.get(*id) != expected.get(*id)).collect();
+                return Err(format!("{index}: {odd:?} differ from commit {number}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parsed(body: &[u8]) -> Value {
+    serde_json::from_slice(body).expect("JSON")
+}
