@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chunk_size::{CHUNK_ROWS, adapted};
+use super::key_texts::key_texts;
 use crate::failpoint;
 use crate::journal::entry::{Backfill as Units, Unit};
 use crate::model::{Catalog, EntryNo, Table};
@@ -393,17 +394,4 @@ impl<E: Engine> Backfill<E> {
 
 fn lock(status: &Mutex<Vec<BackfillStatus>>) -> std::sync::MutexGuard<'_, Vec<BackfillStatus>> {
     status.lock().unwrap_or_else(PoisonError::into_inner) // a list for display: half an update is no harm
-}
-
-/// The texts of a key's columns.
-fn key_texts(table: &Table, key: &[u8]) -> Option<Vec<String>> {
-    let mut rest = key;
-    let mut texts = Vec::with_capacity(table.key.len());
-    for name in &table.key {
-        let class = crate::model::KeyClass::of(&table.column(name)?.1.kind)?;
-        let (text, after) = class.decode(rest).ok()?;
-        texts.push(text);
-        rest = after;
-    }
-    Some(texts)
 }

@@ -2,3 +2,4 @@
 
 pub mod backfill;
 mod chunk_size;
+mod key_texts;
