@@ -251,7 +251,7 @@ fn options() -> Options {
         publication: "p".to_owned(),
         durable_store: false,
         group: Group { company: (Duration::from_millis(2), 1_000), bytes: 600, inputs: 3 },
-        apply: apply::Limits { batch_rows: 4, scan_points_low: 2, slice_rows: 2 },
+        apply: apply::Limits::SMALL,
         read_bytes: 500,
         keep_indices: 1,
         catalog_interval: Duration::from_secs(10),

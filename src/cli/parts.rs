@@ -67,8 +67,17 @@ pub fn journal(config: &Config) -> journal::Options {
         retain_bytes: limits.retain_bytes,
         retain_age_s: limits.retain_age.as_secs(),
         quota_bytes: limits.quota_bytes,
+        reserve_bytes: reserve_bytes(&config.data),
         ..journal::Options::default()
     }
+}
+
+/// Free space that the journal leaves alone (rule 9): on a small disk less, or it would be full from the start.
+fn reserve_bytes(folder: &std::path::Path) -> u64 {
+    const SHARE_OF_DISK: u64 = 8;
+    let most = journal::Options::default().reserve_bytes;
+    let disk = rustix::fs::statvfs(folder).map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+    disk.map_or(most, |bytes| most.min(bytes / SHARE_OF_DISK)) // a folder that cannot be asked fails elsewhere
 }
 
 pub fn ingest(config: &Config) -> ingest::Options {

@@ -58,7 +58,7 @@ impl Disk {
         let distrusted = std::mem::take(&mut locked(&self.kept).distrusted);
         if distrusted {
             self.watch.note("start: the store was distrusted after an error");
-            return self.from_checkpoint();
+            return self.take_checkpoint();
         }
         self.store = Arc::new(self.store.restarted());
     }
@@ -72,11 +72,11 @@ impl Disk {
             self.store = Arc::new(Memory::from_state(self.store.state()));
             return;
         }
-        self.from_checkpoint();
+        self.take_checkpoint();
     }
 
     /// The store is not to be believed: its newest copy, or nothing.
-    pub fn from_checkpoint(&mut self) {
+    pub fn take_checkpoint(&mut self) {
         let newest = locked(&self.kept).checkpoints.last().map(|(_, state)| state.clone());
         self.watch.note(match newest {
             Some(_) => "start: from a checkpoint",

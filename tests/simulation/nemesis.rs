@@ -104,7 +104,7 @@ impl World {
         self.disk.power_cut(&mut self.random);
         if self.random.u8(..6) == 0 {
             self.disk.rot_checkpoint();
-            self.disk.from_checkpoint();
+            self.disk.take_checkpoint();
         }
         self.clock.sleep(Duration::from_secs(self.random.u64(1..60)));
     }

@@ -137,7 +137,10 @@ fn draw_fields(
 }
 
 /// Tables whose rows refer to rows of this one: table, column, and the junction with its other column.
-fn children_of(schema: &Schema, at: usize) -> Vec<(usize, usize, Option<(usize, usize)>)> {
+/// Table, column, and the way behind a junction.
+type Child = (usize, usize, Option<(usize, usize)>);
+
+fn children_of(schema: &Schema, at: usize) -> Vec<Child> {
     let mut found = Vec::new();
     if schema.tables[at].single_key().is_none() {
         return found;

@@ -123,8 +123,9 @@ impl Postgres {
                 None => Publication { oid: server.fresh_oid(), members: Default::default() },
             };
             for table in tables {
-                if !published.members.contains_key(&table.oid) {
-                    published.members.insert(table.oid, server.fresh_oid());
+                if let std::collections::btree_map::Entry::Vacant(place) = published.members.entry(table.oid)
+                {
+                    place.insert(server.fresh_oid());
                     self.watch.note("a table joined the publication");
                     if !server.running().is_empty() {
                         self.watch.note("a table joined the publication while transactions ran (hazard 10)");
