@@ -9,9 +9,8 @@ use projectord::journal::{self, Journal};
 use projectord::model::Lsn;
 use projectord::pipeline::ingest::{Ingest, Options};
 use projectord::pipeline::observer::Nobody;
-use projectord::pipeline::run::hosting::Machine;
+use projectord::pipeline::run::hosting::{self, Machine};
 use projectord::pipeline::run::ingest_loop::{Group, IngestLoop, Input, Progress};
-use projectord::pipeline::run::machine::turn_here;
 use projectord::source::postgres::{Connection, stream};
 use projectord::source::{Event, Identity};
 use tokio::sync::{mpsc, watch};
@@ -33,9 +32,10 @@ pub fn run(arguments: &Arguments) -> Outcome<()> {
     let (sender, progress) = watch::channel(Progress::default());
     // As the configuration's defaults.
     let group = Group { company: (Duration::from_millis(1), 1 << 20), ..Group::default() };
-    let clock = Machine::system().clock;
-    let ingest = IngestLoop::new(ingest, received, sender, Arc::new(Nobody), clock, group);
-    let thread = std::thread::spawn(move || turn_here(ingest).map_err(|error| error.to_string()));
+    let machine = Machine::system();
+    let ingest = IngestLoop::new(ingest, received, sender, Arc::new(Nobody), machine.clock, group);
+    let (ended, _) = mpsc::channel(1);
+    let ending = hosting::start(&*machine.host, ingest, ended)?;
     runtime.block_on(async {
         let connection = Connection::connect(&options).await?;
         let started = stream::Options::from(&options);
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> Outcome<()> {
     })?;
     figure("journal_bytes", &[progress.borrow().bytes as f64]);
     figure("journal_cpu_s", &[cpu_s()?]);
-    thread.join().map_err(|_| "ingest panicked")??;
+    runtime.block_on(ending)??;
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! can flip. Everything random comes from the seed that is handed in.
 
 mod durable;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

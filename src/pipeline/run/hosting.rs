@@ -1,5 +1,5 @@
 //! Loops are turned from outside: a turn does what can be done now and says what it waits for. Who turns them
-//! is handed in, as are the clock and chance: threads in a daemon (`threads`), one scheduler in a simulation,
+//! is handed in, as are the clock and chance: threads in a daemon (`machine`), one scheduler in a simulation,
 //! which can then stop between any two turns.
 
 use std::sync::Arc;
@@ -63,10 +63,10 @@ pub struct Machine {
 }
 
 /// How a loop ended; an error when it panicked.
-pub(super) type Ending = oneshot::Receiver<Result<(), Error>>;
+pub type Ending = oneshot::Receiver<Result<(), Error>>;
 
 /// Hands a loop to the host; `ended` hears its name when it has ended, however it ended.
-pub(super) fn start<L: Loop>(
+pub fn start<L: Loop>(
     host: &dyn Host,
     work: L,
     ended: mpsc::Sender<&'static str>,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Error;
 use super::clock::{Clock, Pause};
-use super::hosting::{Host, Loop, Machine, Turn, Work};
+use super::hosting::{Host, Machine, Turn, Work};
 
 impl Machine {
     /// The machine that this process runs on. What waits and what blocks needs a tokio runtime with timers.
@@ -39,18 +39,6 @@ impl Clock for SystemClock {
 
     fn pause(&self, how_long: Duration) -> Pause {
         Box::pin(tokio::time::sleep(how_long))
-    }
-}
-
-/// Turns a loop on this thread until it has ended.
-pub fn turn_here<L: Loop>(mut work: L) -> Result<(), L::Failed> {
-    loop {
-        match work.turn()? {
-            Turn::Again => {}
-            Turn::Input(within) => work.wait(within),
-            Turn::Pause(how_long) => std::thread::sleep(how_long),
-            Turn::Ended => return Ok(()),
-        }
     }
 }
 
