@@ -69,12 +69,15 @@ fn ndjson(section: &Section<'_>) -> PathBuf {
 fn elasticsearch(section: &Section<'_>) -> Options {
     let plain_text = section.boolean("plain_text", false);
     let seconds = Duration::from_secs;
+    let urls = urls(section, plain_text);
+    // Within a machine there is nothing to save but the work of both sides.
+    let near = urls.iter().all(|url| is_near(url));
     Options {
-        urls: urls(section, plain_text),
+        urls,
         credentials: credentials(section),
         ca: section.existing_file("ca"),
         request_timeout: section.duration("request_timeout", seconds(30), seconds(1)..=seconds(600)),
-        compress: section.boolean("compress", true),
+        compress: section.boolean("compress", !near),
     }
 }
 
@@ -111,21 +114,17 @@ fn check_url(url: &str, plain_text: bool) -> Result<(), (&'static str, &'static 
             ));
         }
     };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority(rest);
     if authority.contains('@') {
         return Err((
             "an address in 'urls' holds a user or password",
             "use 'user' and 'password_file' instead",
         ));
     }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
+    let (host, port) = host_and_port(authority);
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return Err(("an address in 'urls' has no valid port", "write https://host:9200"));
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() || host.contains(char::is_whitespace) || rest.contains(['?', '#']) {
         return Err(("an address in 'urls' is not a plain address", "write https://host:9200"));
     }
@@ -136,6 +135,24 @@ fn check_url(url: &str, plain_text: bool) -> Result<(), (&'static str, &'static 
         ));
     }
     Ok(())
+}
+
+/// Whether requests to this node stay on this machine.
+fn is_near(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| is_local(host_and_port(authority(rest)).0))
+}
+
+fn authority(rest: &str) -> &str {
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// The host without the brackets of an IPv6 address, and what stands behind its colon.
+fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    (host.trim_start_matches('[').trim_end_matches(']'), port)
 }
 
 /// At most one way to prove who we are.

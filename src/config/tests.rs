@@ -176,6 +176,24 @@ fn other_hosts_are_verified_unless_the_file_says_otherwise_which_is_warned_of() 
 }
 
 #[test]
+fn requests_are_packed_unless_all_nodes_are_on_this_machine() {
+    let folder = folder();
+    for (urls, extra, compress) in [
+        ("\"http://localhost:9200\"", "", false),
+        ("\"https://[::1]:9200/search\", \"http://127.0.0.1\"", "", false),
+        ("\"http://localhost:9200\", \"https://search.example\"", "", true),
+        ("\"https://localhost.example:9200\"", "", true),
+        ("\"http://localhost:9200\"", ", compress: true", true),
+        ("\"https://search.example\"", ", compress: false", false),
+    ] {
+        let text = SMALL.replace("\"http://localhost:9200\"]", &format!("{urls}]{extra}"));
+        let config = load_text(folder.path(), &text).unwrap();
+        let Sink::Elasticsearch(options) = &config.sink else { panic!("another sink") };
+        assert_eq!(options.compress, compress, "{urls}{extra}");
+    }
+}
+
+#[test]
 fn variables_are_replaced_after_parsing() {
     let folder = folder();
     for (written, expected) in [

@@ -26,6 +26,9 @@ pub struct Resume {
     pub end_lsn: Option<Lsn>,
     /// What the last connection found.
     pub recorded: Option<Identity>,
+    /// The server on which our slot was begun, by the Intent entry: before a connection was recorded nothing
+    /// else tells it from another one that has a slot of that name.
+    pub begun_on: Option<String>,
     /// Tables whose rows we need.
     pub tables: Vec<Table>,
 }
@@ -103,6 +106,9 @@ pub trait Source: Send + Sync {
     /// Looks at the publication, creates or extends it when it may (`manage`).
     fn prepare_publication<'a>(&'a self, tables: &'a [Table]) -> Answer<'a, ()>;
 
+    /// The system identifier of the server that answers now, as text because it passes 2^53.
+    fn identify(&self) -> Answer<'_, String>;
+
     /// Creates the slot and returns its consistent point. `orphan`: an Intent entry says that a slot of
     /// that name may be left from an attempt of ours, to be dropped first (rule 3). `waits` is told whom the
     /// creation waits for.
@@ -144,6 +150,16 @@ pub struct Identity {
     pub membership: Vec<(u32, u32)>,
     /// `server_version_num`, such as 150018.
     pub server_version: u32,
+}
+
+/// The server at our address is not the one that the journal is of (hazard 17).
+pub fn other_system(found: &str, ours: &str) -> Error {
+    Error::Refused {
+        code: "source-other-system",
+        operation: "check the source",
+        reason: format!("the server's system identifier is {found}, the journal was written from {ours}"),
+        hint: "set source.host to the server of this journal, or begin again: projectord rebuild".to_owned(),
+    }
 }
 
 /// What comes from the replication connection, in its order.

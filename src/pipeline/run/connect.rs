@@ -14,7 +14,7 @@ use crate::pipeline::deliver::Deliverer;
 use crate::pipeline::ingest::Order;
 use crate::planted::{self, Bug};
 use crate::sink::IndexSpec;
-use crate::source::{Event, Identity, Resume, Stream};
+use crate::source::{Event, Identity, Resume, Stream, other_system};
 use crate::store::engine::Engine;
 
 impl<E: Engine> Running<E> {
@@ -90,8 +90,13 @@ impl<E: Engine> Running<E> {
     async fn first_slot(&mut self) -> Result<(), Error> {
         let orphan = self.recovered.intent.is_some();
         let slot = self.options.slot.clone();
+        let system_identifier = self.source.identify().await?;
+        if let Some(ours) = self.begun_on().filter(|ours| *ours != system_identifier) {
+            // A slot of that name over there is not the one that an attempt of ours may have left.
+            return Err(other_system(&system_identifier, &ours).into());
+        }
         if !orphan {
-            let intent = Intent { slot, system_identifier: String::new() };
+            let intent = Intent { slot, system_identifier };
             self.order(Order::Intent(intent.clone())).await?;
             failpoint::hit("connect.intent");
             self.recovered.intent = serde_json::to_vec(&intent).ok().map(Into::into);
@@ -103,6 +108,13 @@ impl<E: Engine> Running<E> {
         failpoint::hit("connect.position");
         self.recovered.end_lsn = Some(lsn);
         Ok(())
+    }
+
+    /// The server on which our slot was begun (hazard 17): before the first Connected entry is durable, nothing
+    /// else tells it from another one that has a slot of that name. Nothing in journals that did not say.
+    fn begun_on(&self) -> Option<String> {
+        let intent: Intent = serde_json::from_slice(self.recovered.intent.as_ref()?).ok()?;
+        Some(intent.system_identifier).filter(|known| !known.is_empty())
     }
 
     /// Rule 35: indices prepared, then an epoch above all that they have seen, written to them and here
@@ -170,6 +182,7 @@ impl<E: Engine> Running<E> {
         let resume = Resume {
             end_lsn: end_lsn.or(self.recovered.end_lsn),
             recorded,
+            begun_on: self.begun_on(),
             tables: facts.catalog.tables.clone(),
         };
         let stream = self.source.connect(&resume).await?;

@@ -66,11 +66,7 @@ pub struct Machine {
 pub type Ending = oneshot::Receiver<Result<(), Error>>;
 
 /// Hands a loop to the host; `ended` hears its name when it has ended, however it ended.
-pub fn start<L: Loop>(
-    host: &dyn Host,
-    work: L,
-    ended: mpsc::Sender<&'static str>,
-) -> Result<Ending, Error> {
+pub fn start<L: Loop>(host: &dyn Host, work: L, ended: mpsc::Sender<&'static str>) -> Result<Ending, Error> {
     let (result, ending) = oneshot::channel();
     host.start(Box::new(Hosted { work: Some(work), result: Some(result), ended }))?;
     Ok(ending)

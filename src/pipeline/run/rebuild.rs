@@ -30,7 +30,8 @@ pub async fn rebuild(
     let mut ingest = Ingest::new(journal, Options::default(), end, recovered.facts);
     let now = std::time::Duration::ZERO;
     // Rule 3: the intent first, so that a slot left by an attempt that fails half-way is known as ours.
-    let intent = Intent { slot: slot.to_owned(), system_identifier: String::new() };
+    let system_identifier = source.identify().await?;
+    let intent = Intent { slot: slot.to_owned(), system_identifier };
     ingest.order(1, Order::Intent(intent))?;
     ingest.sync(now)?;
     failpoint::hit("rebuild.intent");

@@ -188,7 +188,8 @@ impl Postgres {
                 columns: None,
             })
             .collect();
-        Expected::new(&self.options, tables, resume.recorded.clone(), resume.end_lsn)
+        let begun_on = resume.begun_on.clone();
+        Expected { begun_on, ..Expected::new(&self.options, tables, resume.recorded.clone(), resume.end_lsn) }
     }
 
     async fn open(&self, resume: &Resume) -> Result<Stream, Error> {
@@ -310,6 +311,13 @@ impl Source for Postgres {
 
     fn prepare_publication<'a>(&'a self, tables: &'a [Table]) -> Answer<'a, ()> {
         Box::pin(self.publication(tables))
+    }
+
+    fn identify(&self) -> Answer<'_, String> {
+        Box::pin(async move {
+            let mut connection = Connection::connect(&self.options).await?;
+            gate::facts::system_identifier(&mut connection).await
+        })
     }
 
     fn create_slot<'a>(&'a self, orphan: bool, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn> {

@@ -35,6 +35,7 @@ impl Server {
                 })
                 .collect(),
             recorded: resume.recorded.clone(),
+            begun_on: resume.begun_on.clone(),
             journal_end: resume.end_lsn,
         };
         let facts = self.facts(&expected, pid);

@@ -313,6 +313,14 @@ impl Source for Postgres {
         Box::pin(self.publish(tables))
     }
 
+    fn identify(&self) -> Answer<'_, String> {
+        Box::pin(async move {
+            let session = self.session("ask for the system identifier").await?;
+            let identifier = session.step().await?.system_identifier.to_string();
+            session.answer(identifier).await
+        })
+    }
+
     fn create_slot<'a>(&'a self, orphan: bool, _waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn> {
         Box::pin(self.make_slot(orphan))
     }

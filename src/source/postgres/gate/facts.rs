@@ -129,7 +129,7 @@ async fn settings(sql: &mut dyn Sql, facts: &mut Facts) -> Result<(), Error> {
 
 /// Everybody may call `pg_control_system` unless a service has taken that away; the replication command
 /// needs a replication connection and no more.
-async fn system_identifier(sql: &mut dyn Sql) -> Result<String, Error> {
+pub async fn system_identifier(sql: &mut dyn Sql) -> Result<String, Error> {
     let asked = sql.rows(CHECK, "SELECT c.system_identifier FROM pg_catalog.pg_control_system() c").await;
     let rows = match asked {
         // insufficient_privilege

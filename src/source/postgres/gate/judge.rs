@@ -7,7 +7,7 @@ use super::facts::{Facts, VERSION_MIN};
 use super::{CHECK, Expected, Passed, REBUILD, Report, Warning, published, standby_names, tables};
 use crate::model::Lsn;
 use crate::planted::{self, Bug};
-use crate::source::Identity;
+use crate::source::{Identity, other_system};
 
 /// First minor releases in which `ALTER PUBLICATION … ADD TABLE` no longer loses later rows of transactions
 /// that were running at that moment (hazard 10; release notes of 2025-05-08). 18 never had it.
@@ -114,19 +114,13 @@ fn server(facts: &Facts, expected: &Expected, report: &mut Report) {
 }
 
 fn identity(facts: &Facts, expected: &Expected, report: &mut Report) {
-    let Some(recorded) = &expected.recorded else { return };
-    if recorded.system_identifier != facts.system_identifier {
-        report.problems.push(refused(
-            "source-other-system",
-            format!(
-                "the server's system identifier is {}, the journal was written from {}",
-                facts.system_identifier, recorded.system_identifier
-            ),
-            format!("set source.host to the server of this journal, or begin again: {REBUILD}"),
-        ));
+    let recorded = expected.recorded.as_ref();
+    let ours = recorded.map(|recorded| &recorded.system_identifier).or(expected.begun_on.as_ref());
+    if let Some(ours) = ours.filter(|ours| **ours != facts.system_identifier) {
         // Positions and oids of another cluster have nothing in common with ours.
-        return;
+        return report.problems.push(other_system(&facts.system_identifier, ours));
     }
+    let Some(recorded) = recorded else { return };
     if recorded.database_oid != facts.database_oid {
         report.problems.push(refused(
             "source-other-database",

@@ -45,6 +45,8 @@ pub struct Expected {
     pub tables: Vec<NeededTable>,
     /// The Connected entry that was journaled last.
     pub recorded: Option<Identity>,
+    /// The server on which our slot was begun, while nothing is recorded yet.
+    pub begun_on: Option<String>,
     /// The end of the journal; none before a slot was ever made for it.
     pub journal_end: Option<Lsn>,
 }
@@ -73,6 +75,7 @@ impl Expected {
             manage: options.manage,
             tables,
             recorded,
+            begun_on: None,
             journal_end,
         }
     }

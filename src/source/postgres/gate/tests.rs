@@ -52,6 +52,7 @@ fn healthy() -> (Facts, Expected) {
         manage: true,
         tables: Vec::new(),
         recorded: Some(identity),
+        begun_on: None,
         journal_end: Some(Lsn(500)),
     };
     (facts, expected)
@@ -125,6 +126,18 @@ fn another_timeline_goes_on_only_when_the_journal_ends_before_the_old_one_did() 
     check(ended(Some(500)), &[], &["source-timeline"]);
     check(ended(Some(499)), &["source-timeline"], &[]);
     check(ended(None), &["source-timeline"], &[]);
+}
+
+#[test]
+fn before_a_connection_is_recorded_the_server_on_which_the_slot_was_begun_counts() {
+    let begun_on = |system: &'static str| {
+        move |_: &mut Facts, expected: &mut Expected| {
+            expected.recorded = None;
+            expected.begun_on = Some(system.to_owned());
+        }
+    };
+    check(begun_on("7"), &[], &[]);
+    check(begun_on("8"), &["source-other-system"], &[]);
 }
 
 #[test]
