@@ -20,6 +20,8 @@ pub enum Bug {
     SkipSamePosition,
     /// An unchanged TOAST value becomes NULL.
     IgnoreUnchanged,
+    /// It is taken from a row that may have missed changes in a gap.
+    StaleIsKnown,
     /// It is looked for under the row's new key.
     UnchangedUnderNewKey,
     /// A TRUNCATE of a leaf is ignored.
@@ -44,6 +46,8 @@ pub enum Bug {
     JoinRunningScan,
     /// An ended scan leaves no barrier.
     NoBarrier,
+    /// A table that is read again after a gap does not hold the watermark.
+    GapNotOwed,
     /// What scans still have to do is forgotten at a restart.
     ScanNotDurable,
     /// Views are taken inside a large transaction.
@@ -67,12 +71,13 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 27] = [
+    pub const ALL: [Bug; 29] = [
         Bug::ConfirmBeforeFsync,
         Bug::ConfirmPendingKeepalive,
         Bug::ApplyUnsynced,
         Bug::SkipSamePosition,
         Bug::IgnoreUnchanged,
+        Bug::StaleIsKnown,
         Bug::UnchangedUnderNewKey,
         Bug::IgnoreLeafTruncate,
         Bug::TruncateIgnoredByBackfill,
@@ -85,6 +90,7 @@ impl Bug {
         Bug::SettleNewer,
         Bug::JoinRunningScan,
         Bug::NoBarrier,
+        Bug::GapNotOwed,
         Bug::ScanNotDurable,
         Bug::ViewInsideTransaction,
         Bug::DeliverBeforeCaughtUp,

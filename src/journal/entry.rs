@@ -184,7 +184,11 @@ pub struct Facts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     pub slot: String,
+    /// The server on which it is made; empty in journals that did not say.
+    #[serde(default)]
     pub system_identifier: String,
+    #[serde(default)]
+    pub timeline: u32,
 }
 
 /// Payload of [`Kind::Position`] and of [`Kind::Rebuild`].

@@ -28,7 +28,7 @@ pub struct Resume {
     pub recorded: Option<Identity>,
     /// The server on which our slot was begun, by the Intent entry: before a connection was recorded nothing
     /// else tells it from another one that has a slot of that name.
-    pub begun_on: Option<String>,
+    pub begun_on: Option<System>,
     /// Tables whose rows we need.
     pub tables: Vec<Table>,
 }
@@ -106,8 +106,8 @@ pub trait Source: Send + Sync {
     /// Looks at the publication, creates or extends it when it may (`manage`).
     fn prepare_publication<'a>(&'a self, tables: &'a [Table]) -> Answer<'a, ()>;
 
-    /// The system identifier of the server that answers now, as text because it passes 2^53.
-    fn identify(&self) -> Answer<'_, String>;
+    /// Which server answers now.
+    fn identify_system(&self) -> Answer<'_, System>;
 
     /// Creates the slot and returns its consistent point. `orphan`: an Intent entry says that a slot of
     /// that name may be left from an attempt of ours, to be dropped first (rule 3). `waits` is told whom the
@@ -150,6 +150,14 @@ pub struct Identity {
     pub membership: Vec<(u32, u32)>,
     /// `server_version_num`, such as 150018.
     pub server_version: u32,
+}
+
+/// The history that a position belongs to, by `IDENTIFY_SYSTEM`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct System {
+    /// As text because it passes 2^53.
+    pub system_identifier: String,
+    pub timeline: u32,
 }
 
 /// The server at our address is not the one that the journal is of (hazard 17).

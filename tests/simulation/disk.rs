@@ -117,13 +117,14 @@ impl Disk {
 
     /// An older copy of the whole data folder; to be restored later.
     pub fn back_up(&self) -> Backup {
-        Backup { files: self.files.copy(), store: self.store.state() }
+        let checkpoints = locked(&self.kept).checkpoints.clone();
+        Backup { files: self.files.copy(), store: self.store.state(), checkpoints }
     }
 
     pub fn restore(&mut self, backup: &Backup) {
         self.files = backup.files.copy();
         self.store = Arc::new(Memory::from_state(backup.store.clone()));
-        *locked(&self.kept) = Kept::default();
+        *locked(&self.kept) = Kept { checkpoints: backup.checkpoints.clone(), ..Kept::default() };
     }
 }
 
@@ -131,6 +132,7 @@ impl Disk {
 pub struct Backup {
     files: MemoryFiles,
     store: State,
+    checkpoints: Vec<(EntryNo, State)>,
 }
 
 impl Checkpoint for Keeper {

@@ -11,6 +11,7 @@ use projectord::store::engine::{Engine, Read, Space};
 use projectord::store::meta;
 
 use super::desk::Fate;
+use super::postgres::SYSTEM_IDENTIFIER;
 use super::postgres::gate::SLOT;
 use super::process::journal_options;
 use super::world::{Broken, End, World};
@@ -92,7 +93,7 @@ impl World {
     fn mend_refusal(&mut self, code: &str) -> Result<(), Broken> {
         self.must_refuse = None;
         match code {
-            "source-other-system" => self.server().system_identifier -= 1,
+            "source-other-system" => self.server().system_identifier = SYSTEM_IDENTIFIER,
             "source-sync-standby" => self.server().standby_names.clear(),
             "sink-index-gone" | "sink-other-writer" | "sink-epoch" => return Ok(()), // starting again is enough
             "slot-missing"

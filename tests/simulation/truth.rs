@@ -83,6 +83,8 @@ impl Truth {
     pub fn read(&mut self, records: &[Record], server: &Server, watch: &Watch) {
         for record in records {
             self.read_to = record.number;
+            // What was taken back before anything was read concerns nobody.
+            self.forked &= self.entries.len() > 1;
             let number = match record.kind {
                 Kind::Transaction => {
                     let (commit, _) = Commit::decode(&record.payload).expect("an entry of ours");

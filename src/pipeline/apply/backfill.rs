@@ -115,7 +115,7 @@ impl<E: Engine> Applier<E> {
         let compiled = Arc::clone(&self.compiled);
         let old = rows::find_old(work.batch()?, &compiled.schema, table, key)?;
         match old {
-            Some(old) if head.keys_only || old.last >= head.begin => {
+            Some(old) if old.last >= head.begin => {
                 // Only the very row that was incomplete when L came: another one may have come under its
                 // key between the SELECT and the marker, and keeps its own unknown value.
                 match meta::incomplete_since(work.batch()?, table.id, key)? {
@@ -147,8 +147,8 @@ impl<E: Engine> Applier<E> {
         old: &OldRow,
     ) -> Result<(), Error> {
         let row = old.row(table)?;
-        if !row.is_incomplete() {
-            return Ok(());
+        if !row.is_incomplete() || self.is_stale(table, leaf, old) {
+            return Ok(()); // what is stale is read whole
         }
         for (column, cell) in cells.iter_mut().enumerate() {
             match row.cell(column) {
@@ -207,6 +207,7 @@ impl<E: Engine> Applier<E> {
             let unit = &mut self.units[position];
             unit.complete = true;
             unit.read_whole = true;
+            unit.stale_before = EntryNo::ZERO;
             meta::put_unit(work.batch()?, unit)?;
             if !self.is_being_read(table) {
                 while !meta::clear_tombstones(work.batch()?, table.id, self.limits.slice_rows)? {}

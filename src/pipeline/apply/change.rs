@@ -61,7 +61,9 @@ impl<E: Engine> Applier<E> {
         writer.begin(entry, table.layout, leaf);
         let mut incomplete = false;
         {
-            let old_row = old.as_ref().map(|old| old.row(table)).transpose()?;
+            let leaves_out = cells.contains(&Cell::Unchanged);
+            let known = old.as_ref().filter(|old| leaves_out && !self.is_stale(table, leaf, old));
+            let old_row = known.map(|old| old.row(table)).transpose()?;
             for (column, cell) in cells.iter().enumerate() {
                 let cell = match (cell, &old_row) {
                     (Cell::Unchanged, _) if planted::is(Bug::IgnoreUnchanged) => Cell::Null,
@@ -135,6 +137,14 @@ impl<E: Engine> Applier<E> {
             meta::put_tombstone(work.batch()?, table.id, key, entry)?;
         }
         Ok(())
+    }
+
+    /// Whether changes of this row may have been missed: what it holds is nobody's value any more.
+    pub(super) fn is_stale(&self, table: &StoredTable, leaf: u32, old: &OldRow) -> bool {
+        !planted::is(Bug::StaleIsKnown)
+            && self.units.iter().any(|unit| {
+                unit.table == table.id && (leaf == 0 || unit.oid == leaf) && old.last < unit.stale_before
+            })
     }
 
     /// Whether some part of this table is not complete.

@@ -7,6 +7,7 @@ use super::work::Work;
 use super::{Applier, Compiled, Error, Limits};
 use crate::journal::entry::Facts;
 use crate::model::{EntryNo, TableId};
+use crate::planted::{self, Bug};
 use crate::projection::compile::compile as compile_plans;
 use crate::projection::definition;
 use crate::projection::plan::PlanSet;
@@ -118,7 +119,7 @@ impl<E: Engine> Applier<E> {
         meta::put_facts(work.batch()?, payload)?;
         self.reached.facts = entry;
         self.compiled = Arc::new(compiled);
-        self.units_of(work, &facts, &before.schema, &traces)?;
+        self.units_of(work, entry, &facts, &before.schema, &traces)?;
         self.generations_of(work, &facts)?;
         self.relations.clear(); // they are bound to the facts before; those in force are bound again
         for message in meta::relations(work.batch()?)? {
@@ -277,7 +278,12 @@ impl<E: Engine> Applier<E> {
             let state = &mut self.generations[position];
             let before = state.clone();
             match (complete, state.stage) {
-                (false, Stage::Building | Stage::Live) => state.stage = Stage::Waiting,
+                (false, Stage::Building | Stage::Live) => {
+                    state.stage = Stage::Waiting;
+                    if !planted::is(Bug::GapNotOwed) {
+                        dirty::hold(work.batch()?, generation, entry)?;
+                    }
+                }
                 (true, Stage::Waiting) if state.built_from == EntryNo::ZERO => {
                     state.stage = Stage::Building;
                     state.built_from = entry;
@@ -285,6 +291,7 @@ impl<E: Engine> Applier<E> {
                 }
                 (true, Stage::Waiting) => {
                     state.stage = if state.published { Stage::Live } else { Stage::Building };
+                    dirty::release(work.batch()?, generation, entry)?;
                 }
                 _ => {}
             }

@@ -54,6 +54,7 @@ impl<E: Engine> Applier<E> {
     pub(super) fn units_of(
         &mut self,
         work: &mut Work<'_, E>,
+        entry: EntryNo,
         facts: &Facts,
         before: &Schema,
         traces: &[Trace],
@@ -71,7 +72,7 @@ impl<E: Engine> Applier<E> {
             for oid in table.row_oids() {
                 let known = self.units.iter().find(|unit| unit.table == table.id && unit.oid == oid);
                 let known = known.filter(|unit| !changed && !unit.again && !rewritten(oid));
-                let unit = known.cloned().unwrap_or_else(|| UnitState::unread(table.id, oid));
+                let unit = known.cloned().unwrap_or_else(|| UnitState::unread(table.id, oid, entry));
                 meta::put_unit(work.batch()?, &unit)?;
                 units.push(unit);
             }

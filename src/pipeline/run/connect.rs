@@ -8,13 +8,13 @@ use super::deliver_loop::{self, Deliver};
 use super::facts::{self, Looked};
 use super::{Error, Running, hosting, ingest_loop};
 use crate::failpoint;
-use crate::journal::entry::{Command, Facts, Intent, Position, Unit};
+use crate::journal::entry::{Command, Facts, Unit};
 use crate::model::{Epoch, Lsn};
 use crate::pipeline::deliver::Deliverer;
 use crate::pipeline::ingest::Order;
 use crate::planted::{self, Bug};
 use crate::sink::IndexSpec;
-use crate::source::{Event, Identity, Resume, Stream, other_system};
+use crate::source::{Event, Identity, Resume, Stream};
 use crate::store::engine::Engine;
 
 impl<E: Engine> Running<E> {
@@ -84,37 +84,6 @@ impl<E: Engine> Running<E> {
                 Some(taken) => self.report.generation_floor = taken,
             }
         }
-    }
-
-    /// Rule 3: an Intent before the slot is made, its position after, so that an orphan is recognised.
-    async fn first_slot(&mut self) -> Result<(), Error> {
-        let orphan = self.recovered.intent.is_some();
-        let slot = self.options.slot.clone();
-        let system_identifier = self.source.identify().await?;
-        if let Some(ours) = self.begun_on().filter(|ours| *ours != system_identifier) {
-            // A slot of that name over there is not the one that an attempt of ours may have left.
-            return Err(other_system(&system_identifier, &ours).into());
-        }
-        if !orphan {
-            let intent = Intent { slot, system_identifier };
-            self.order(Order::Intent(intent.clone())).await?;
-            failpoint::hit("connect.intent");
-            self.recovered.intent = serde_json::to_vec(&intent).ok().map(Into::into);
-        }
-        let waits = |whom: String| tracing::info!(whom, "creating the slot waits for running transactions");
-        let lsn = self.source.create_slot(orphan, &waits).await?;
-        failpoint::hit("connect.slot");
-        self.order(Order::Position(Position { lsn })).await?;
-        failpoint::hit("connect.position");
-        self.recovered.end_lsn = Some(lsn);
-        Ok(())
-    }
-
-    /// The server on which our slot was begun (hazard 17): before the first Connected entry is durable, nothing
-    /// else tells it from another one that has a slot of that name. Nothing in journals that did not say.
-    fn begun_on(&self) -> Option<String> {
-        let intent: Intent = serde_json::from_slice(self.recovered.intent.as_ref()?).ok()?;
-        Some(intent.system_identifier).filter(|known| !known.is_empty())
     }
 
     /// Rule 35: indices prepared, then an epoch above all that they have seen, written to them and here

@@ -23,6 +23,7 @@ pub mod machine;
 mod rebuild;
 mod replay;
 mod report;
+mod slot;
 mod upkeep;
 
 use std::sync::mpsc as threads;

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use super::Error;
+use super::slot::{intent, still};
 use crate::failpoint;
-use crate::journal::entry::{Intent, Position};
+use crate::journal::entry::Position;
 use crate::journal::files::Files;
 use crate::journal::identity::Identified;
 use crate::journal::{self, Journal};
@@ -30,13 +31,13 @@ pub async fn rebuild(
     let mut ingest = Ingest::new(journal, Options::default(), end, recovered.facts);
     let now = std::time::Duration::ZERO;
     // Rule 3: the intent first, so that a slot left by an attempt that fails half-way is known as ours.
-    let system_identifier = source.identify().await?;
-    let intent = Intent { slot: slot.to_owned(), system_identifier };
-    ingest.order(1, Order::Intent(intent))?;
+    let system = source.identify_system().await?;
+    ingest.order(1, Order::Intent(intent(slot, &system)))?;
     ingest.sync(now)?;
     failpoint::hit("rebuild.intent");
     let lsn = source.create_slot(true, waits).await?;
     failpoint::hit("rebuild.slot");
+    still(source, &system).await?;
     ingest.order(2, Order::Rebuild(Position { lsn }))?;
     ingest.sync(now)?;
     Ok(lsn)

@@ -19,7 +19,7 @@ use super::wording::describe;
 use super::{Connection, Error, Options, SqlClient, client, publication, slot};
 use crate::model::{Catalog, Lsn, Table};
 use crate::source::{
-    Answer, ChunkRequest, Event, Events, Found, HeldChunk, Resume, SlotStatus, Source, Stream,
+    Answer, ChunkRequest, Event, Events, Found, HeldChunk, Resume, SlotStatus, Source, Stream, System,
 };
 
 /// How often a wait for transactions is looked at.
@@ -313,10 +313,10 @@ impl Source for Postgres {
         Box::pin(self.publication(tables))
     }
 
-    fn identify(&self) -> Answer<'_, String> {
+    fn identify_system(&self) -> Answer<'_, System> {
         Box::pin(async move {
             let mut connection = Connection::connect(&self.options).await?;
-            gate::facts::system_identifier(&mut connection).await
+            gate::facts::system(&mut connection).await
         })
     }
 

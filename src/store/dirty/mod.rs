@@ -15,7 +15,9 @@ use super::engine::{Batch, Error, Read, Space};
 use super::part;
 use crate::model::{EntryNo, Generation, Key};
 use crate::planted::{self, Bug};
-pub use scan::{Scan, Target, add_scan, advance_scan, lift_barriers, next_scan, restart_scans, scans};
+pub use scan::{
+    Scan, Target, add_scan, advance_scan, hold, lift_barriers, next_scan, release, restart_scans, scans,
+};
 use scan::{barriers, read_scan};
 
 const MARK: u8 = b'M';

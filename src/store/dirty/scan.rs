@@ -222,11 +222,8 @@ pub fn advance_scan<B: Batch>(
             if planted::is(Bug::NoBarrier) {
                 return Ok(());
             }
-            let mut barrier = head(BARRIER, generation);
-            barrier.extend_from_slice(&entry.0.to_be_bytes());
-            barrier.extend_from_slice(&scan.first.0.to_be_bytes());
-            barrier.extend_from_slice(&scan.depth.to_be_bytes());
-            batch.put(Space::Dirty, &barrier, &[])
+            let barrier = Barrier { until: entry, first: scan.first, depth: scan.depth };
+            batch.put(Space::Dirty, &barrier.key(generation), &[])
         }
     }
 }
@@ -238,6 +235,36 @@ pub(super) struct Barrier {
     until: EntryNo,
     pub first: EntryNo,
     depth: u16,
+}
+
+impl Barrier {
+    fn key(&self, generation: Generation) -> Vec<u8> {
+        let mut key = head(BARRIER, generation);
+        key.extend_from_slice(&self.until.0.to_be_bytes());
+        key.extend_from_slice(&self.first.0.to_be_bytes());
+        key.extend_from_slice(&self.depth.to_be_bytes());
+        key
+    }
+}
+
+/// The end of a [`hold`] that nobody knows yet.
+const OPEN: EntryNo = EntryNo(u64::MAX);
+
+/// Holds the watermark before `first` until [`release`]: rows of the generation's tables are not known, and so
+/// neither is which documents are owed.
+pub fn hold<B: Batch>(batch: &mut B, generation: Generation, first: EntryNo) -> Result<(), Error> {
+    // A document that it owes may move behind any scan.
+    let barrier = Barrier { until: OPEN, first, depth: u16::MAX };
+    batch.put(Space::Dirty, &barrier.key(generation), &[])
+}
+
+/// The rows are known as of this entry, and what they have dirtied is marked: holds become barriers.
+pub fn release<B: Batch>(batch: &mut B, generation: Generation, entry: EntryNo) -> Result<(), Error> {
+    for barrier in barriers(batch, generation)?.into_iter().filter(|barrier| barrier.until == OPEN) {
+        batch.delete(Space::Dirty, &barrier.key(generation))?;
+        batch.put(Space::Dirty, &Barrier { until: entry, ..barrier }.key(generation), &[])?;
+    }
+    Ok(())
 }
 
 pub(super) fn barriers<R: Read>(read: &R, generation: Generation) -> Result<Vec<Barrier>, Error> {
@@ -262,12 +289,8 @@ pub fn lift_barriers<B: Batch>(batch: &mut B, generation: Generation) -> Result<
     }
     let oldest = oldest_owed(batch, generation)?;
     for barrier in barriers {
-        if oldest.is_none_or(|oldest| oldest > barrier.until) {
-            let mut key = head(BARRIER, generation);
-            key.extend_from_slice(&barrier.until.0.to_be_bytes());
-            key.extend_from_slice(&barrier.first.0.to_be_bytes());
-            key.extend_from_slice(&barrier.depth.to_be_bytes());
-            batch.delete(Space::Dirty, &key)?;
+        if barrier.until != OPEN && oldest.is_none_or(|oldest| oldest > barrier.until) {
+            batch.delete(Space::Dirty, &barrier.key(generation))?;
         }
     }
     Ok(())

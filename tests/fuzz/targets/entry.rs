@@ -64,7 +64,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         transaction,
         join_chunk(&chunk, b"8\n"),
         json(&Position { lsn: Lsn(1 << 40) }),
-        json(&Intent { slot: "s".to_owned(), system_identifier: "7".to_owned() }),
+        json(&Intent { slot: "s".to_owned(), system_identifier: "7".to_owned(), timeline: 1 }),
         json(&Backfill { begin: EntryNo(0), units: vec![unit.clone()], keys_only: false }),
         json(&Command::Whole { generation: Generation(2) }),
         json(&Command::ReadAgain { units: vec![unit] }),

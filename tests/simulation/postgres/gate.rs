@@ -73,8 +73,7 @@ impl Server {
             system_identifier: self.system_identifier.to_string(),
             timeline: self.timeline,
             recorded_timeline_end: expected
-                .recorded
-                .as_ref()
+                .system()
                 .and_then(|recorded| self.timelines.get(&recorded.timeline).copied()),
             database: "application".to_owned(),
             database_oid: 5,

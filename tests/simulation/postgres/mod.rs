@@ -31,6 +31,9 @@ pub enum Deed {
     Truncate(Vec<u32>),
 }
 
+/// Of the cluster that the journal is begun on.
+pub const SYSTEM_IDENTIFIER: u64 = 7_000_000_000_000_000_001;
+
 /// A deed, and whether its table was published when it was done (hazard 10).
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -137,7 +140,7 @@ impl Server {
             publication: None,
             slot: None,
             walsender: None,
-            system_identifier: 7_000_000_000_000_000_001,
+            system_identifier: SYSTEM_IDENTIFIER,
             timeline: 1,
             timelines: BTreeMap::new(),
             life: 1,

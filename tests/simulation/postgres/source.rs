@@ -11,7 +11,7 @@ use bytes::Bytes;
 use projectord::model::{Catalog, Lsn, Table, TableId};
 use projectord::source::{
     Answer, ChunkHead, ChunkRange, ChunkRequest, Error, Event, Events, Found, HeldChunk, Resume, SlotStatus,
-    Source, Stream,
+    Source, Stream, System,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -313,11 +313,14 @@ impl Source for Postgres {
         Box::pin(self.publish(tables))
     }
 
-    fn identify(&self) -> Answer<'_, String> {
+    fn identify_system(&self) -> Answer<'_, System> {
         Box::pin(async move {
             let session = self.session("ask for the system identifier").await?;
-            let identifier = session.step().await?.system_identifier.to_string();
-            session.answer(identifier).await
+            let system = {
+                let server = session.step().await?;
+                System { system_identifier: server.system_identifier.to_string(), timeline: server.timeline }
+            };
+            session.answer(system).await
         })
     }
 

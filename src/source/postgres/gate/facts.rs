@@ -7,6 +7,7 @@ use super::super::{Error, Sql, publication, slot};
 use super::tables::{self, Relation};
 use super::{CHECK, Expected};
 use crate::model::Lsn;
+use crate::source::System;
 
 /// Below this version (14.0) nothing but the version is asked: the other statements may not work there.
 pub const VERSION_MIN: u32 = 140_000;
@@ -54,7 +55,7 @@ pub async fn gather(sql: &mut dyn Sql, expected: &Expected) -> Result<Facts, Err
     server(sql, expected, &mut facts).await?;
     settings(sql, &mut facts).await?;
     facts.system_identifier = system_identifier(sql).await?;
-    if let Some(recorded) = &expected.recorded
+    if let Some(recorded) = expected.system()
         && recorded.timeline < facts.timeline
     {
         facts.recorded_timeline_end = timeline_end(sql, facts.timeline, recorded.timeline).await;
@@ -129,7 +130,14 @@ async fn settings(sql: &mut dyn Sql, facts: &mut Facts) -> Result<(), Error> {
 
 /// Everybody may call `pg_control_system` unless a service has taken that away; the replication command
 /// needs a replication connection and no more.
-pub async fn system_identifier(sql: &mut dyn Sql) -> Result<String, Error> {
+/// Which server this is; only over a replication connection.
+pub async fn system(sql: &mut dyn Sql) -> Result<System, Error> {
+    let rows = sql.rows(CHECK, "IDENTIFY_SYSTEM").await?;
+    let row = only(CHECK, &rows)?;
+    Ok(System { system_identifier: row.text(0)?.to_owned(), timeline: row.parsed(1)? })
+}
+
+async fn system_identifier(sql: &mut dyn Sql) -> Result<String, Error> {
     let asked = sql.rows(CHECK, "SELECT c.system_identifier FROM pg_catalog.pg_control_system() c").await;
     let rows = match asked {
         // insufficient_privilege

@@ -114,14 +114,17 @@ fn server(facts: &Facts, expected: &Expected, report: &mut Report) {
 }
 
 fn identity(facts: &Facts, expected: &Expected, report: &mut Report) {
-    let recorded = expected.recorded.as_ref();
-    let ours = recorded.map(|recorded| &recorded.system_identifier).or(expected.begun_on.as_ref());
-    if let Some(ours) = ours.filter(|ours| **ours != facts.system_identifier) {
+    let Some(ours) = expected.system() else { return };
+    if ours.system_identifier != facts.system_identifier {
         // Positions and oids of another cluster have nothing in common with ours.
-        return report.problems.push(other_system(&facts.system_identifier, ours));
+        return report.problems.push(other_system(&facts.system_identifier, &ours.system_identifier));
     }
-    let Some(recorded) = recorded else { return };
-    if recorded.database_oid != facts.database_oid {
+    if ours.timeline != facts.timeline {
+        timeline(facts, ours.timeline, expected.journal_end, report);
+    }
+    if let Some(recorded) = &expected.recorded
+        && recorded.database_oid != facts.database_oid
+    {
         report.problems.push(refused(
             "source-other-database",
             format!(
@@ -130,9 +133,6 @@ fn identity(facts: &Facts, expected: &Expected, report: &mut Report) {
             ),
             format!("set source.database to the database of this journal, or begin again: {REBUILD}"),
         ));
-    }
-    if recorded.timeline != facts.timeline {
-        timeline(facts, recorded, expected.journal_end, report);
     }
     if let Some(journal_end) = expected.journal_end
         && journal_end > facts.server_flush
@@ -150,9 +150,9 @@ fn identity(facts: &Facts, expected: &Expected, report: &mut Report) {
 
 /// Another timeline is the same history up to where the recorded one ended. A journal that ends there or
 /// before goes on; one that ends later holds commits that the new primary never had (hazard 17).
-fn timeline(facts: &Facts, recorded: &Identity, journal_end: Option<Lsn>, report: &mut Report) {
+fn timeline(facts: &Facts, recorded: u32, journal_end: Option<Lsn>, report: &mut Report) {
     let journal_end = journal_end.unwrap_or(Lsn::ZERO);
-    let moved = format!("the server is on timeline {}, the journal on {}", facts.timeline, recorded.timeline);
+    let moved = format!("the server is on timeline {}, the journal on {recorded}", facts.timeline);
     match facts.recorded_timeline_end {
         Some(end) if journal_end <= end => report.warnings.push(Warning {
             code: "source-timeline",

@@ -25,7 +25,7 @@ use super::answer::{only, pin_search_path};
 use super::{Error, Options, Sql, slot};
 use crate::model::Lsn;
 use crate::planted::{self, Bug};
-use crate::source::Identity;
+use crate::source::{Identity, System};
 
 /// What starts all over: another slot, a new backfill of everything.
 pub const REBUILD: &str = "projectord rebuild";
@@ -46,7 +46,7 @@ pub struct Expected {
     /// The Connected entry that was journaled last.
     pub recorded: Option<Identity>,
     /// The server on which our slot was begun, while nothing is recorded yet.
-    pub begun_on: Option<String>,
+    pub begun_on: Option<System>,
     /// The end of the journal; none before a slot was ever made for it.
     pub journal_end: Option<Lsn>,
 }
@@ -61,6 +61,15 @@ pub struct NeededTable {
 }
 
 impl Expected {
+    /// The history that the journal's positions belong to, as far as it is known.
+    pub fn system(&self) -> Option<System> {
+        let recorded = self.recorded.as_ref().map(|recorded| System {
+            system_identifier: recorded.system_identifier.clone(),
+            timeline: recorded.timeline,
+        });
+        recorded.or_else(|| self.begun_on.clone())
+    }
+
     pub fn new(
         options: &Options,
         tables: Vec<NeededTable>,

@@ -133,11 +133,17 @@ fn before_a_connection_is_recorded_the_server_on_which_the_slot_was_begun_counts
     let begun_on = |system: &'static str| {
         move |_: &mut Facts, expected: &mut Expected| {
             expected.recorded = None;
-            expected.begun_on = Some(system.to_owned());
+            expected.begun_on = Some(System { system_identifier: system.to_owned(), timeline: 2 });
         }
     };
     check(begun_on("7"), &[], &[]);
     check(begun_on("8"), &["source-other-system"], &[]);
+    let promoted = |facts: &mut Facts, expected: &mut Expected| {
+        begun_on("7")(facts, expected);
+        facts.timeline = 3;
+        facts.recorded_timeline_end = Some(Lsn(499));
+    };
+    check(promoted, &["source-timeline"], &[]);
 }
 
 #[test]
