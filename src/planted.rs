@@ -48,6 +48,8 @@ pub enum Bug {
     NoBarrier,
     /// A table that is read again after a gap does not hold the watermark.
     GapNotOwed,
+    /// A row that moves while its table is scanned is not marked.
+    MovedRowUnscanned,
     /// What scans still have to do is forgotten at a restart.
     ScanNotDurable,
     /// Views are taken inside a large transaction.
@@ -71,7 +73,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 29] = [
+    pub const ALL: [Bug; 30] = [
         Bug::ConfirmBeforeFsync,
         Bug::ConfirmPendingKeepalive,
         Bug::ApplyUnsynced,
@@ -91,6 +93,7 @@ impl Bug {
         Bug::JoinRunningScan,
         Bug::NoBarrier,
         Bug::GapNotOwed,
+        Bug::MovedRowUnscanned,
         Bug::ScanNotDurable,
         Bug::ViewInsideTransaction,
         Bug::DeliverBeforeCaughtUp,

@@ -262,7 +262,8 @@ impl<R: Read> Rows for RowReader<'_, R> {
 }
 
 /// Puts a row in place, moving it and its links when they change. `old` is the row that stands under `key`
-/// now and its place; `new` holds the new row's bytes, in any layout of this table.
+/// now and its place; `new` holds the new row's bytes, in any layout of this table. Returns whether it stands in
+/// another place now, where a walk through the table may have been already.
 pub fn put<B: Batch>(
     batch: &mut B,
     schema: &Schema,
@@ -270,7 +271,7 @@ pub fn put<B: Batch>(
     key: &[u8],
     old: Option<&OldRow>,
     new: &[u8],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let row = table.adapt(Row::parse(new).map_err(|error| broken("write row", error.to_string()))?);
     let parent = match table.clustered {
         None => None,
@@ -280,9 +281,8 @@ pub fn put<B: Batch>(
         }
     };
     let at = place(table, parent.as_ref().map(|parent| parent.as_deref()), key);
-    if let Some(old) = old
-        && old.place != at
-    {
+    let moved = old.filter(|old| old.place != at);
+    if let Some(old) = moved {
         batch.delete(Space::Rows, &old.place)?;
     }
     batch.put(Space::Rows, &at, new)?;
@@ -307,7 +307,7 @@ pub fn put<B: Batch>(
             batch.put(Space::Links, &entry, &link_value(after, key))?;
         }
     }
-    Ok(())
+    Ok(moved.is_some())
 }
 
 /// Removes a row and its links.
