@@ -39,6 +39,7 @@ impl World {
             5 => self.fail_over_with_loss(&mut random),
             6 => self.unsafe_slot("unsafe: another server", &["source-other-system"], |server, _| {
                 server.system_identifier += 1;
+                server.life += 1; // no session goes on over there
             }),
             7 => {
                 self.watch.note("unsafe: we would be a synchronous standby");
@@ -154,9 +155,12 @@ impl World {
                 self.folder.set_epoch(epoch);
                 self.truth.cut(read);
                 self.must_refuse = None;
-                if let Some(slot) = &mut self.server().slot {
+                let mut server = self.server();
+                server.disconnect("planned: the process is gone");
+                if let Some(slot) = &mut server.slot {
                     slot.streamed = false; // that copy may be from before
                 }
+                drop(server);
                 self.sink.cluster().forget_requests();
                 self.allow(&["slot-advanced", "index-foreign", "alias-foreign", "store-ahead"]);
             }
