@@ -1,6 +1,7 @@
 //! Who this data folder is: its journal's id, the last epoch taken, and the lock that keeps a second
 //! daemon out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,7 +28,13 @@ struct Stored {
     journal_id: String,
     epoch: Epoch,
     created_unix_s: u64,
+    /// See [`Identified::indices`].
+    #[serde(default)]
+    indices: Indices,
 }
+
+/// The uuid of each index, by its name.
+pub type Indices = BTreeMap<String, String>;
 
 /// What stands in an identity of every format.
 #[derive(Deserialize)]
@@ -55,6 +62,13 @@ pub trait Identified: Send {
     /// Takes a new epoch above `seen` and above every one taken here before; on disk before it is returned
     /// (rule 35).
     fn take_epoch(&mut self, seen: Epoch) -> Result<Epoch, Error>;
+
+    /// The indices that this journal fills. One of another uuid holds what nobody knows of: it was deleted and
+    /// made again, or came back from a snapshot.
+    fn indices(&self) -> Indices;
+
+    /// Puts others in their place, on disk before it returns.
+    fn remember_indices(&mut self, indices: Indices) -> Result<(), Error>;
 }
 
 impl Identified for DataFolder {
@@ -64,6 +78,18 @@ impl Identified for DataFolder {
 
     fn take_epoch(&mut self, seen: Epoch) -> Result<Epoch, Error> {
         self.take_epoch(seen)
+    }
+
+    fn indices(&self) -> Indices {
+        self.stored.indices.clone()
+    }
+
+    fn remember_indices(&mut self, indices: Indices) -> Result<(), Error> {
+        if indices == self.stored.indices {
+            return Ok(());
+        }
+        self.stored.indices = indices;
+        write(&self.path, &self.stored)
     }
 }
 
@@ -81,6 +107,7 @@ impl DataFolder {
                     journal_id: format!("{random:032x}"),
                     epoch: Epoch(0),
                     created_unix_s: now_unix_s,
+                    indices: Indices::new(),
                 };
                 write(path, &stored)?;
                 stored

@@ -131,6 +131,7 @@ pub struct Cluster {
     pub now: Duration,
     pub asynchronous: bool,
     created: u64,
+    snapshots: BTreeMap<String, Index>,
 }
 
 /// See the module. Clones are clients of one cluster.
@@ -285,6 +286,23 @@ impl Cluster {
     pub fn forget_requests(&mut self) {
         self.arrived.clear();
         self.late.clear();
+    }
+
+    /// Keeps a copy of an index; false when there is one already.
+    pub fn take_snapshot(&mut self, name: &str) -> bool {
+        let Some(index) = self.indices.get(name).filter(|_| !self.snapshots.contains_key(name)) else {
+            return false;
+        };
+        self.snapshots.insert(name.to_owned(), index.clone()).is_none()
+    }
+
+    /// The index as it was, under its name and alias, with a uuid of its own.
+    pub fn restore_snapshot(&mut self, name: &str) -> bool {
+        let Some(mut index) = self.snapshots.remove(name) else { return false };
+        self.created += 1;
+        index.uuid = format!("uuid-{}", self.created);
+        self.indices.insert(name.to_owned(), index);
+        true
     }
 
     /// Documents that exist in an index.

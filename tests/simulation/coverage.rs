@@ -73,6 +73,8 @@ pub const WANTED: &[&str] = &[
     "unsafe: a bit flips in the journal",
     "unsafe: a failover that loses commits",
     "unsafe: a table was taken out of the publication and put in again",
+    "cluster: a snapshot was taken",
+    "unsafe: an index comes back from a snapshot",
     "unsafe: an index is deleted",
     "unsafe: an older copy of the data folder is restored",
     "unsafe: another advances the slot",

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use projectord::journal::Error;
-use projectord::journal::identity::Identified;
+use projectord::journal::identity::{Identified, Indices};
 use projectord::model::Epoch;
 
 /// Clones are the same folder.
@@ -12,24 +12,27 @@ use projectord::model::Epoch;
 pub struct Folder {
     id: String,
     epoch: Arc<Mutex<Epoch>>,
+    indices: Arc<Mutex<Indices>>,
 }
 
 impl Folder {
     pub fn new(seed: u64) -> Folder {
-        Folder { id: format!("{:032x}", u128::from(seed) << 32 | 0xfeed), epoch: Arc::default() }
+        Folder {
+            id: format!("{:032x}", u128::from(seed) << 32 | 0xfeed),
+            epoch: Arc::default(),
+            indices: Arc::default(),
+        }
     }
 
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    pub fn epoch(&self) -> Epoch {
-        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An older copy is restored.
-    pub fn set_epoch(&self, epoch: Epoch) {
-        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
+    /// Another folder with the same in it.
+    pub fn copy(&self) -> Folder {
+        let epoch = *self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        let (epoch, indices) = (Arc::new(Mutex::new(epoch)), Arc::new(Mutex::new(self.indices())));
+        Folder { id: self.id.clone(), epoch, indices }
     }
 }
 
@@ -42,5 +45,14 @@ impl Identified for Folder {
         let mut epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         *epoch = Epoch(epoch.0.max(seen.0) + 1);
         Ok(*epoch)
+    }
+
+    fn indices(&self) -> Indices {
+        self.indices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember_indices(&mut self, indices: Indices) -> Result<(), Error> {
+        *self.indices.lock().unwrap_or_else(PoisonError::into_inner) = indices;
+        Ok(())
     }
 }

@@ -248,7 +248,7 @@ impl World {
             _ => {
                 if self.backup.is_none() {
                     let read = self.truth.read_to();
-                    self.backup = Some((self.disk.back_up(), self.folder.epoch(), read));
+                    self.backup = Some((self.disk.back_up(), self.folder.copy(), read));
                 }
             }
         }

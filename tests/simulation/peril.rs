@@ -125,11 +125,19 @@ impl World {
                 return;
             }
             let name = &names[random.usize(..names.len())];
-            cluster.indices.remove(name);
-            cluster.aliases.retain(|_, target| target != name);
+            if random.bool() && cluster.take_snapshot(name) {
+                return self.watch.note("cluster: a snapshot was taken");
+            }
+            let restored = random.bool() && cluster.restore_snapshot(name);
+            if restored {
+                self.watch.note("unsafe: an index comes back from a snapshot");
+            } else {
+                self.watch.note("unsafe: an index is deleted");
+                cluster.indices.remove(name);
+                cluster.aliases.retain(|_, target| target != name);
+            }
             self.truth.forget(name);
         }
-        self.watch.note("unsafe: an index is deleted");
         self.allow(&["sink-index-gone"]);
     }
 
@@ -149,10 +157,10 @@ impl World {
         self.process = None;
         self.disk.killed();
         match self.backup.take() {
-            Some((backup, epoch, read)) => {
+            Some((backup, folder, read)) => {
                 self.watch.note("unsafe: an older copy of the data folder is restored");
                 self.disk.restore(&backup);
-                self.folder.set_epoch(epoch);
+                self.folder = folder;
                 self.truth.cut(read);
                 self.must_refuse = None;
                 let mut server = self.server();

@@ -11,7 +11,6 @@ use projectord::store::engine::{Engine, Read, Space};
 use projectord::store::meta;
 
 use super::desk::Fate;
-use super::postgres::SYSTEM_IDENTIFIER;
 use super::postgres::gate::SLOT;
 use super::process::journal_options;
 use super::world::{Broken, End, World};
@@ -81,7 +80,7 @@ impl World {
                 return Err(format!("refused without reason: {text}"));
             }
             self.watch.count(format!("refused: {code}"));
-            return self.mend_refusal(&code);
+            return self.mend_refusal(&code, &text);
         }
         if self.failing && code == "journal-failed" {
             self.watch.count(format!("the process ended by a failure: {code}"));
@@ -90,10 +89,15 @@ impl World {
         Err(format!("ended without reason: {text}"))
     }
 
-    fn mend_refusal(&mut self, code: &str) -> Result<(), Broken> {
+    fn mend_refusal(&mut self, code: &str, text: &str) -> Result<(), Broken> {
         self.must_refuse = None;
         match code {
-            "source-other-system" => self.server().system_identifier = SYSTEM_IDENTIFIER,
+            "source-other-system" => {
+                // The operator reads which one it has to be: the journal may be from any of them.
+                let ours = text.split("the journal was written from ").nth(1);
+                let ours = ours.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+                self.server().system_identifier = ours.expect("the refusal names both servers");
+            }
             "source-sync-standby" => self.server().standby_names.clear(),
             "sink-index-gone" | "sink-other-writer" | "sink-epoch" => return Ok(()), // starting again is enough
             "slot-missing"

@@ -126,13 +126,11 @@ impl Truth {
                 continue;
             }
             let named = |shape: &&Rc<Shape>| shape.name == index.spec.projection;
-            let shape = match known {
-                Some(known) => Rc::clone(&known.shape),
-                None => match shapes.iter().find(named) {
-                    Some(shape) => Rc::clone(shape),
-                    None => continue, // somebody else's
-                },
-            };
+            // An older copy of the data folder may give a name that is free again to another definition.
+            let shape = shapes.iter().find(named).or(known.map(|known| &known.shape));
+            let Some(shape) = shape.map(Rc::clone) else { continue }; // somebody else's
+            // What another index of that name once held counts for nothing.
+            self.accepted.retain(|(held, _), _| **held != **name);
             let fed = Fed { shape, uuid: index.uuid.clone(), since: end.next() };
             self.indices.insert(name.clone(), fed);
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use projectord::model::{EntryNo, Epoch};
+use projectord::model::EntryNo;
 use projectord::pipeline::run::ProjectionFile;
 use projectord::pipeline::run::hosting::Turn;
 use projectord::store::engine::Engine;
@@ -51,7 +51,7 @@ pub struct World {
     pub process: Option<Process>,
     pub truth: Truth,
     pub plan: Plan,
-    pub backup: Option<(Backup, Epoch, EntryNo)>,
+    pub backup: Option<(Backup, Folder, EntryNo)>,
     /// Refusals that are right, whenever they come.
     pub allowed: BTreeSet<&'static str>,
     /// A refusal that must come before anything can be at rest (I11).

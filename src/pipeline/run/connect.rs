@@ -31,21 +31,30 @@ impl<E: Engine> Running<E> {
         }
         // After a gap nobody knows what the indices lack: all of them are built anew (rule 34).
         let rebuilt = self.recovered.rebuilt.is_some();
-        let anew: Vec<String> = if rebuilt {
+        let mut anew: Vec<String> = if rebuilt {
             looked.parsed.iter().map(|parsed| parsed.name.value.clone()).collect()
         } else {
             Vec::new()
         };
-        let (facts, specs) = self.free_generations(&looked, before.as_ref(), &anew).await?;
-        if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
-            self.first_slot().await?;
-        }
-        self.prepare_sink(&specs).await?;
+        let (facts, specs) = loop {
+            let (facts, specs) = self.free_generations(&looked, before.as_ref(), &anew).await?;
+            if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
+                self.first_slot().await?;
+            }
+            let replaced = self.prepare_sink(&specs).await?;
+            if replaced.is_empty() {
+                break (facts, specs);
+            }
+            anew.extend(replaced);
+        };
         if before.as_ref() != Some(&facts) || self.wants_new_facts() {
             self.journal_facts(&facts).await?;
             failpoint::hit("connect.facts");
             self.recovered.rebuilt = None;
         }
+        let mut indices = self.folder.indices();
+        indices.retain(|index, _| specs.iter().any(|spec| spec.index == *index));
+        self.folder.remember_indices(indices)?;
         let stream = self.open_stream(&facts).await?;
         if self.deliver.is_none() {
             self.start_deliver()?; // rule 37: this process holds the slot now
@@ -87,10 +96,15 @@ impl<E: Engine> Running<E> {
     }
 
     /// Rule 35: indices prepared, then an epoch above all that they have seen, written to them and here
-    /// before the first document.
-    pub(super) async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
+    /// before the first document. Returns the projections whose index is another one than we have filled: they
+    /// need a new generation, and nothing is claimed.
+    pub(super) async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<Vec<String>, Error> {
         let mut seen = Epoch(0);
         let mut empty = Vec::new();
+        let mut replaced = Vec::new();
+        let known = self.folder.indices();
+        // Until new facts are journaled, the indices of the old ones are filled as well.
+        let mut indices = known.clone();
         for spec in specs {
             let prepared = self.sink.prepare(spec).await?;
             failpoint::hit("sink.prepared");
@@ -104,7 +118,17 @@ impl<E: Engine> Running<E> {
             // Nobody has claimed it: it was made just now, or by a process that died before it could say so.
             if prepared.created || prepared.epoch == Epoch(0) {
                 empty.push(spec.generation);
+            } else if known.get(&spec.index) != Some(&prepared.uuid) {
+                tracing::warn!(
+                    index = spec.index,
+                    "sink-index-replaced: somebody put another index in the place of ours; building a new one"
+                );
+                replaced.push(spec.projection.clone());
             }
+            indices.insert(spec.index.clone(), prepared.uuid);
+        }
+        if !replaced.is_empty() {
+            return Ok(replaced);
         }
         let epoch = match self.epoch {
             Some(epoch) => epoch,
@@ -132,11 +156,12 @@ impl<E: Engine> Running<E> {
                 failpoint::hit("connect.anew");
             }
         }
+        self.folder.remember_indices(indices)?;
         for spec in specs {
             self.sink.claim(spec, epoch).await?;
             failpoint::hit("sink.claimed");
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn open_stream(&mut self, facts: &Facts) -> Result<Stream, Error> {

@@ -158,6 +158,14 @@ impl<E: Engine> Running<E> {
                         "Start again: it is made anew and filled from the local rows.".to_owned(),
                     );
                 }
+                Some(index) if self.folder.indices().get(&spec.index) != Some(&index.uuid) => {
+                    return refused(
+                        "sink-index-gone",
+                        format!("index {} was replaced by another one", spec.index),
+                        "Start again: the documents are built from the local rows, into a new index."
+                            .to_owned(),
+                    );
+                }
                 Some(index) if Some(index.epoch) != self.epoch => {
                     return refused(
                         "sink-other-writer",

@@ -32,7 +32,7 @@ pub enum Deed {
 }
 
 /// Of the cluster that the journal is begun on.
-pub const SYSTEM_IDENTIFIER: u64 = 7_000_000_000_000_000_001;
+const SYSTEM_IDENTIFIER: u64 = 7_000_000_000_000_000_001;
 
 /// A deed, and whether its table was published when it was done (hazard 10).
 #[derive(Clone, Debug)]
