@@ -18,6 +18,14 @@ pub enum Bug {
     ApplyUnsynced,
     /// Of rows that share a position only the first is taken.
     SkipSamePosition,
+    /// Rows that were written before the position that was received are taken for old ones.
+    SkipEarlierPosition,
+    /// The stream is asked for from just before the end of the journal.
+    ResumeOneEarly,
+    /// A Relation is passed over when its table is known, also from another connection.
+    RelationKept,
+    /// What comes next of a transaction that a crash left half applied counts as applied.
+    HalfAppliedIsDone,
     /// An unchanged TOAST value becomes NULL.
     IgnoreUnchanged,
     /// It is taken from a row that may have missed changes in a gap.
@@ -32,7 +40,7 @@ pub enum Bug {
     NoTombstones,
     /// A chunk is read without waiting for the transactions that were running.
     NoWaitOut,
-    /// Held chunks survive a lost connection.
+    /// Held chunks survive a lost connection: they are taken without their markers.
     HeldChunkKept,
     /// A table that was read again keeps the rows that nobody saw.
     NoSweep,
@@ -58,6 +66,8 @@ pub enum Bug {
     DeliverBeforeCaughtUp,
     /// Versions are entries alone.
     VersionWithoutEpoch,
+    /// Deletes carry no version.
+    DeleteWithoutVersion,
     /// Every conflict counts as done.
     ConflictIsDone,
     /// What the sink was too busy for counts as done.
@@ -73,11 +83,15 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 35] = [
         Bug::ConfirmBeforeFsync,
         Bug::ConfirmPendingKeepalive,
         Bug::ApplyUnsynced,
         Bug::SkipSamePosition,
+        Bug::SkipEarlierPosition,
+        Bug::ResumeOneEarly,
+        Bug::RelationKept,
+        Bug::HalfAppliedIsDone,
         Bug::IgnoreUnchanged,
         Bug::StaleIsKnown,
         Bug::UnchangedUnderNewKey,
@@ -98,6 +112,7 @@ impl Bug {
         Bug::ViewInsideTransaction,
         Bug::DeliverBeforeCaughtUp,
         Bug::VersionWithoutEpoch,
+        Bug::DeleteWithoutVersion,
         Bug::ConflictIsDone,
         Bug::BusyIsDone,
         Bug::RefusedIsDone,

@@ -4,7 +4,7 @@
 
 mod sink;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -130,6 +130,10 @@ pub struct Cluster {
     pub contradicted: Vec<String>,
     pub now: Duration,
     pub asynchronous: bool,
+    /// Another daemon writes what the next request wants to write, just before it.
+    pub usurp: bool,
+    /// Documents that are another daemon's, until ours are accepted again.
+    pub usurped: BTreeSet<(Arc<str>, String)>,
     created: u64,
     snapshots: BTreeMap<String, Index>,
 }
@@ -203,6 +207,9 @@ impl Elastic {
 impl Cluster {
     fn carry_out(&mut self, request: Request, fault: Fault, random: &mut Rng) {
         let documents = &request.documents;
+        if std::mem::take(&mut self.usurp) {
+            documents.iter().for_each(|document| self.write_as_another(document));
+        }
         let unknown = |reason: &str| {
             Err(Error::Retry { operation: "send documents", reason: format!("planned: {reason}") })
         };
@@ -252,6 +259,17 @@ impl Cluster {
         }
     }
 
+    /// A write of a daemon that has claimed the index after us: with a higher version, and with what it likes.
+    fn write_as_another(&mut self, document: &Document) {
+        let Some(index) = self.indices.get_mut(&*document.index) else { return };
+        // Far above what a process may have taken that has not claimed it yet.
+        index.epoch = Epoch(index.epoch.max(document.version.epoch()).0 + 1_000);
+        let version = Version::new(index.epoch, document.version.entry());
+        let body = Some(Bytes::from_static(b"{\"another\":true}"));
+        index.documents.insert(document.id.clone(), Held { version, body, at: self.now });
+        self.usurped.insert((Arc::clone(&document.index), document.id.clone()));
+    }
+
     fn apply(&mut self, document: &Document) -> Outcome {
         let now = self.now;
         let Some(index) = self.indices.get_mut(&*document.index) else {
@@ -278,6 +296,7 @@ impl Cluster {
         let held = Held { version: document.version, body: body.clone(), at: now };
         index.documents.insert(document.id.clone(), held);
         let (index, id, version) = (document.index.clone(), document.id.clone(), document.version);
+        self.usurped.remove(&(Arc::clone(&index), id.clone()));
         self.accepted.push(Accepted { index, id, version, body });
         Outcome::Applied
     }

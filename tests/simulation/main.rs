@@ -1,7 +1,7 @@
 //! The seeded simulation: the real daemon against a PostgreSQL, an Elasticsearch and a disk that are nastier
 //! than the real ones, on one thread, with a clock that is moved by hand, driven by one seeded scheduler.
 //!
-//! Reading order: [`world`] (who goes next), [`nemesis`] and [`peril`] (what goes wrong), [`truth`] (what must hold), [`oracle`]
+//! Reading order: [`world`] (who goes next), [`nemesis`], [`peril`] and [`worse`] (what goes wrong), [`truth`] (what must hold), [`oracle`]
 //! (what a document must be), [`recovery`] (operators, and coming to rest); then the fakes: [`postgres`], [`cluster`],
 //! [`disk`], [`machine`]; [`process`] holds one life of the daemon. `scripts/simulate` runs ranges and plays single
 //! seeds again.
@@ -27,6 +27,7 @@ mod shape;
 mod truth;
 mod watch;
 mod world;
+mod worse;
 mod yaml;
 
 /// Seeds that are run when nobody says otherwise.

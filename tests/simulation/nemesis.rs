@@ -245,12 +245,15 @@ impl World {
                 self.powerless = true;
                 self.failing = true;
             }
-            _ => {
-                if self.backup.is_none() {
-                    let read = self.truth.read_to();
-                    self.backup = Some((self.disk.back_up(), self.folder.copy(), read));
-                }
-            }
+            _ => self.back_up(),
+        }
+    }
+
+    /// An older copy of the data folder, to be restored later.
+    pub fn back_up(&mut self) {
+        if self.backup.is_none() {
+            let read = self.truth.read_to();
+            self.backup = Some((self.disk.back_up(), self.folder.copy(), read));
         }
     }
 }

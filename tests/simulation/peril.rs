@@ -48,7 +48,9 @@ impl World {
                 self.server().standby_names = "*".to_owned();
             }
             8 => self.remove_an_index(&mut random),
-            9 => self.overwrite_an_epoch(&mut random),
+            9 => {
+                self.overwrite_an_epoch(&mut random);
+            }
             _ => self.restore_or_rot(&mut random),
         }
     }
@@ -78,7 +80,7 @@ impl World {
         }
     }
 
-    fn republish(&mut self) {
+    pub fn republish(&mut self) {
         let mut random = self.random.fork();
         {
             let mut server = self.server();
@@ -141,19 +143,21 @@ impl World {
         self.allow(&["sink-index-gone"]);
     }
 
-    fn overwrite_an_epoch(&mut self, random: &mut Rng) {
+    /// Whether there was one.
+    pub fn overwrite_an_epoch(&mut self, random: &mut Rng) -> bool {
         {
             let mut cluster = self.sink.cluster();
             let number = random.usize(..cluster.indices.len().max(1));
-            let Some(index) = cluster.indices.values_mut().nth(number) else { return };
+            let Some(index) = cluster.indices.values_mut().nth(number) else { return false };
             index.epoch = Epoch(index.epoch.0 + 5);
         }
         self.watch.note("unsafe: another daemon claims an index");
         self.allow(&["sink-other-writer", "sink-epoch"]);
+        true
     }
 
     /// An older copy of the data folder, or a bit that flips in the journal.
-    fn restore_or_rot(&mut self, random: &mut Rng) {
+    pub fn restore_or_rot(&mut self, random: &mut Rng) {
         self.process = None;
         self.disk.killed();
         match self.backup.take() {
@@ -183,6 +187,7 @@ impl World {
                     "journal-newer",
                 ]);
                 self.rotten = true;
+                self.truth.rotten = true;
             }
         }
     }

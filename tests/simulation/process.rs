@@ -138,13 +138,16 @@ impl Process {
     }
 
     /// Turns one of the loops; what it waits for, and which it was.
-    pub fn turn(&self, random: &mut Rng) -> Option<(&'static str, Turn)> {
+    pub fn turn(&self, random: &mut Rng, passed_over: impl Fn(&str) -> bool) -> Option<(&'static str, Turn)> {
         let _inside = self.runtime.enter();
         let mut works = self.hands.works.lock().unwrap_or_else(PoisonError::into_inner);
         if works.is_empty() {
             return None;
         }
         let at = random.usize(..works.len());
+        if passed_over(works[at].name()) {
+            return None;
+        }
         let mut work = works.swap_remove(at);
         drop(works);
         let name = work.name();

@@ -28,6 +28,8 @@ pub struct Truth {
     indices: BTreeMap<String, Fed>,
     documents: HashMap<(usize, i64), Rc<Documents>>,
     accepted: HashMap<(Arc<str>, String), Version>,
+    /// The entry at which each document was accepted last, unless the journal has been set back since.
+    newest: HashMap<(Arc<str>, String), EntryNo>,
     checked: usize,
     read_to: EntryNo,
     /// Promises older than this do not count: the sink lost what it had acknowledged.
@@ -36,6 +38,8 @@ pub struct Truth {
     pub rebuilt: bool,
     /// Positions mean other commits than they did: a failover took some back.
     pub forked: bool,
+    /// The journal's last entries may have been lost by a bit that flipped.
+    pub rotten: bool,
     rebuilt_at: EntryNo,
 }
 
@@ -55,11 +59,13 @@ impl Truth {
             indices: BTreeMap::new(),
             documents: HashMap::new(),
             accepted: HashMap::new(),
+            newest: HashMap::new(),
             checked: 0,
             read_to: EntryNo::ZERO,
             floor: EntryNo::ZERO,
             rebuilt: false,
             forked: false,
+            rotten: false,
             rebuilt_at: EntryNo::ZERO,
         }
     }
@@ -68,6 +74,7 @@ impl Truth {
     pub fn cut(&mut self, end: EntryNo) {
         self.entries.split_off(&end.next().0);
         self.read_to = self.read_to.min(end);
+        self.newest.clear();
     }
 
     /// The entry to read next.
@@ -131,6 +138,7 @@ impl Truth {
             let Some(shape) = shape.map(Rc::clone) else { continue }; // somebody else's
             // What another index of that name once held counts for nothing.
             self.accepted.retain(|(held, _), _| **held != **name);
+            self.newest.retain(|(held, _), _| **held != **name);
             let fed = Fed { shape, uuid: index.uuid.clone(), since: end.next() };
             self.indices.insert(name.clone(), fed);
         }
@@ -189,6 +197,11 @@ impl Truth {
                 let (index, id) = (&write.index, &write.id);
                 return Err(format!("{index} {id}: version {} after {before:?} (I4)", write.version));
             }
+            let newest = self.newest.insert((Arc::clone(&write.index), write.id.clone()), entry);
+            if newest > Some(entry) && !self.rotten {
+                let (index, id) = (&write.index, &write.id);
+                return Err(format!("{index} {id} goes back to entry {entry}, from {newest:?} (I4)"));
+            }
         }
         self.checked = cluster.accepted.len();
         Ok(())
@@ -197,6 +210,7 @@ impl Truth {
     /// An index is gone or was set back: what was accepted does not count any more.
     pub fn forget(&mut self, index: &str) {
         self.accepted.retain(|(known, _), _| **known != *index);
+        self.newest.retain(|(known, _), _| **known != *index);
     }
 
     /// I1, I10: what the store says is projected is in the sink.
@@ -254,8 +268,10 @@ impl Truth {
         let name: Arc<str> = index.into();
         for id in held.keys().chain(expected.keys()) {
             let last = self.accepted.get(&(Arc::clone(&name), id.clone()));
-            // A newer one was compared with its own state when it was accepted.
-            if except.contains(id.as_str()) || last.is_some_and(|last| last.entry() >= projected) {
+            // A newer one was compared with its own state when it was accepted; another daemon's is found out
+            // by the next write, or at rest.
+            let another = cluster.usurped.contains(&(Arc::clone(&name), id.clone()));
+            if another || except.contains(id.as_str()) || last.is_some_and(|last| last.entry() >= projected) {
                 continue;
             }
             let found = held.get(id).map(|(_, body)| parsed(body));
@@ -315,7 +331,8 @@ impl Truth {
             let name: Arc<str> = projection.index.as_str().into();
             for id in held.keys().chain(expected.keys()) {
                 let last = self.accepted.get(&(Arc::clone(&name), id.clone()));
-                let newer = last.is_some_and(|last| self.number_at(last.entry()) >= number);
+                let newer = last.is_some_and(|last| self.number_at(last.entry()) >= number)
+                    || cluster.usurped.contains(&(Arc::clone(&name), id.clone()));
                 let refused = quarantined
                     .iter()
                     .any(|(generation, _, why)| *generation == projection.generation && why.id == *id);

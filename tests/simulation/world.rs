@@ -26,6 +26,7 @@ use super::schema::Schema;
 use super::shape::Shape;
 use super::truth::Truth;
 use super::watch::Watch;
+use super::worse::{WALSENDER, Worse};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +85,8 @@ impl World {
         let desk = Desk::default();
         let drawn = Arc::new(Mutex::new(random.fork()));
         let server = Arc::new(Mutex::new(server));
-        let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn };
+        let worse = Worse::draw(seed);
+        let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn, worse };
         let sets = draw_sets(&mut random, &schema);
         World {
             plan: Plan::draw(&mut random),
@@ -166,6 +168,7 @@ impl World {
     }
 
     fn wild_step(&mut self) {
+        self.dangerous_moment();
         if self.random.u32(..1_000) < self.plan.nemesis {
             return self.nemesis();
         }
@@ -221,7 +224,7 @@ impl World {
         let fault = if self.plan.fails(&mut self.random) {
             Fault::ALL[self.random.usize(..Fault::ALL.len())]
         } else {
-            Fault::None
+            self.source.worse.fault()
         };
         self.sink.serve(&mut self.random, fault);
     }
@@ -244,7 +247,8 @@ impl World {
         if self.random.u8(..12) == 0 {
             process.job();
         }
-        match process.turn(&mut self.random) {
+        let worse = &self.source.worse;
+        match process.turn(&mut self.random, |name| !self.quiet && worse.passes_over(name)) {
             Some((name, Turn::Again)) => {
                 self.applied |= name == "apply";
                 self.watch.trace(format_args!("turn: {name}"));
@@ -328,10 +332,12 @@ impl World {
         let mut random = self.random.fork();
         let quiet = self.quiet;
         let mut server = self.server();
+        let slow = !quiet && server.unsent_chunk().is_some() && self.source.worse.passes_over(WALSENDER);
         if server.down {
             return;
         }
         match random.u8(..16) {
+            0..10 if slow => {}
             0..10 => drop(server.stream(&mut random)),
             10..12 => server.take_status(),
             12 => server.notice_abandoned(),

@@ -134,6 +134,9 @@ impl<E: Engine> Applier<E> {
         for message in relations {
             applier.bind(&message)?;
         }
+        if planted::is(Bug::HalfAppliedIsDone) && applier.reached.inside {
+            applier.reached.message = u32::MAX;
+        }
         if planted::is(Bug::ScanNotDurable) {
             applier.reached.dirty.iter_mut().for_each(|(_, count)| count.scans = 0);
         }
@@ -210,6 +213,7 @@ impl<E: Engine> Applier<E> {
     fn entry(&mut self, work: &mut Work<'_, E>, record: &Record) -> Result<(), Error> {
         let entry = record.number;
         match record.kind {
+            Kind::Connected if planted::is(Bug::RelationKept) => {}
             Kind::Connected => {
                 self.relations.clear();
                 meta::clear_relations(work.batch()?)?;

@@ -209,6 +209,12 @@ impl Ingest {
                 {
                     return Ok(());
                 }
+                if planted::is(Bug::SkipEarlierPosition)
+                    && wal_end < self.received
+                    && matches!(payload.first(), Some(b'I' | b'U' | b'D'))
+                {
+                    return Ok(());
+                }
                 self.received = self.received.max(wal_end);
                 self.pending_since.get_or_insert(now);
                 self.message(&payload)
@@ -276,6 +282,9 @@ impl Ingest {
         self.pending_since = None;
         self.seen.clear();
         if planted::is(Bug::HeldChunkKept) {
+            let mut kept: Vec<(Ticket, Order)> = self.held.drain().map(|(_, order)| order).collect();
+            kept.sort_unstable_by_key(|(ticket, _)| *ticket);
+            self.waiting.extend(kept);
             return self.append_waiting();
         }
         let mut dropped: Vec<Ticket> = self.held.drain().map(|(_, (ticket, _))| ticket).collect();

@@ -171,6 +171,7 @@ impl<E: Engine> Running<E> {
         asked.map_err(|_| Error::Panicked("ingest"))?;
         let progress = told.await.map_err(|_| Error::Panicked("ingest"))?;
         let end_lsn = Some(progress.journaled).filter(|lsn| *lsn != Lsn::ZERO);
+        let end_lsn = end_lsn.map(|lsn| if planted::is(Bug::ResumeOneEarly) { Lsn(lsn.0 - 1) } else { lsn });
         let recorded: Option<Identity> =
             self.recovered.connected.as_ref().and_then(|payload| serde_json::from_slice(payload).ok());
         let resume = Resume {

@@ -15,6 +15,7 @@ use crate::failpoint;
 use crate::model::{EntryNo, Lsn};
 use crate::pipeline::Observer;
 use crate::pipeline::ingest::{Done, Error, Ingest, Order, Ticket};
+use crate::planted::{self, Bug};
 use crate::source::{Confirm, Event};
 
 /// Bytes of messages that one group gathers at most before it is synced.
@@ -219,6 +220,11 @@ impl IngestLoop {
         for to in std::mem::take(&mut self.tell) {
             let _ = to.send(self.describe()); // as above
         }
+        self.confirm_durable();
+        Ok(())
+    }
+
+    fn confirm_durable(&mut self) {
         if let Some(confirm) = &self.confirm
             && self.ingest.durable_lsn() > self.confirmed
         {
@@ -227,7 +233,6 @@ impl IngestLoop {
             self.observer.confirmed(self.confirmed);
             failpoint::hit("ingest.confirmed");
         }
-        Ok(())
     }
 
     /// Rule 9: without room nothing more is read. The connection is let go after a while (rule 2), so that
@@ -273,6 +278,12 @@ impl Loop for IngestLoop {
         let Some(mut gathered) = self.gather()? else {
             return Ok(if self.stopping { Turn::Ended } else { Turn::Input(None) });
         };
+        if planted::is(Bug::ConfirmBeforeFsync) {
+            self.confirm_durable();
+        }
+        if planted::is(Bug::ApplyUnsynced) {
+            self.progress.send_replace(self.describe());
+        }
         if let Some(left) = self.company(&mut gathered) {
             self.gathered = Some(gathered);
             return Ok(Turn::Pause(left));

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::reason;
 use crate::model::{Action, Document, Outcome, Version};
+use crate::planted::{self, Bug};
 use crate::sink::Error;
 
 /// The cluster refuses the whole request for one longer id (`_id` field, Elasticsearch reference).
@@ -65,6 +66,10 @@ pub fn encode<'a>(documents: impl IntoIterator<Item = &'a Document>, out: &mut V
         string(&write_alias(&document.index), out);
         out.extend_from_slice(b",\"_id\":");
         string(&document.id, out);
+        if planted::is(Bug::DeleteWithoutVersion) && body.is_none() {
+            out.extend_from_slice(b"}}\n");
+            continue;
+        }
         out.extend_from_slice(b",\"version\":");
         out.extend_from_slice(version.format(document.version.0).as_bytes());
         out.extend_from_slice(b",\"version_type\":\"external\"}}\n");

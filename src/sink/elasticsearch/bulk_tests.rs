@@ -13,6 +13,19 @@ fn delete(id: &str, version: u64) -> Document {
 
 #[test]
 fn actions_are_lines_with_external_versions_for_the_write_alias() {
+    check_lines();
+}
+
+/// The simulation's cluster takes documents, not lines: this bug is caught here (docs/proof.md).
+#[cfg(feature = "planted")]
+#[test]
+#[should_panic(expected = "version_type")]
+fn a_planted_delete_without_a_version_is_caught() {
+    planted::plant(Some(Bug::DeleteWithoutVersion));
+    check_lines();
+}
+
+fn check_lines() {
     let documents = [index("1", 9), delete("a\"b\n", i64::MAX as u64)];
     let mut out = Vec::new();
     encode(&documents, &mut out);

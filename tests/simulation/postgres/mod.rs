@@ -39,6 +39,8 @@ const SYSTEM_IDENTIFIER: u64 = 7_000_000_000_000_000_001;
 pub struct Change {
     pub deed: Deed,
     pub published: bool,
+    /// Where it stands in the WAL.
+    pub at: Lsn,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +121,8 @@ pub struct Server {
     pub down: bool,
     /// `synchronous_standby_names` would make us a standby (rule 1).
     pub standby_names: String,
+    /// Nonces of the markers that end chunks, and whether the chunk was handed over.
+    pub chunks: BTreeMap<String, bool>,
 }
 
 impl Server {
@@ -146,6 +150,7 @@ impl Server {
             life: 1,
             down: false,
             standby_names: String::new(),
+            chunks: BTreeMap::new(),
             schema,
         };
         // Rows from before anybody listened.

@@ -20,12 +20,14 @@ use super::{Publication, Server, Slot, wire};
 use crate::desk::{Desk, Fate};
 use crate::schema::{Domain, Key, Row, Schema};
 use crate::watch::Watch;
+use crate::worse::Worse;
 
 pub struct Postgres {
     pub server: Arc<Mutex<Server>>,
     pub desk: Desk,
     pub watch: Watch,
     pub random: Arc<Mutex<fastrand::Rng>>,
+    pub worse: Worse,
 }
 
 fn retry<T>(operation: &'static str, reason: &str) -> Result<T, Error> {
@@ -185,7 +187,8 @@ impl Postgres {
             if useless || server.walsender.is_some() {
                 return retry("start streaming", "the slot is active or cannot be read");
             }
-            let walsender = Walsender::new(pid, begin, &server, sender, Arc::clone(&confirmed));
+            let mut walsender = Walsender::new(pid, begin, &server, sender, Arc::clone(&confirmed));
+            walsender.chatty = self.worse.is_chatty();
             server.walsender = Some(walsender);
             self.watch.began(from);
         }
@@ -216,12 +219,17 @@ impl Postgres {
             }
             (self.select(&server, request), Duration::from_millis(u64::from(self.dice(400))))
         };
-        let emitted = session.step().await.map(|mut server| server.marker(&request.nonce));
+        let emitted = session.step().await.map(|mut server| {
+            server.before_marker_of_chunk(request.oid, &request.nonce, &self.worse, &self.watch);
+            server.marker(&request.nonce);
+        });
         if emitted.is_err() {
             self.watch.note("source: a chunk was read and its marker not emitted");
         }
         emitted?;
-        session.answer((held, took)).await
+        let answered = session.answer((held, took)).await?;
+        self.server().chunks.insert(request.nonce.clone(), true);
+        Ok(answered)
     }
 
     /// Rows of one oid under a snapshot, in the order of a collation that is not ours.
@@ -335,7 +343,11 @@ impl Source for Postgres {
     fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             let session = self.session("emit a marker").await?;
-            session.step().await?.marker(nonce);
+            {
+                let mut server = session.step().await?;
+                server.before_marker(&self.worse, &self.watch);
+                server.marker(nonce);
+            }
             session.answer(()).await
         })
     }

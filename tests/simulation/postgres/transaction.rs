@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fastrand::Rng;
+use projectord::model::Lsn;
 
 use super::{Change, Deed, Server, apply};
 use crate::schema::{Key, Row};
@@ -133,7 +134,8 @@ impl Server {
 
     fn push(&mut self, at: usize, table: usize, deed: Deed) {
         let published = self.published(table);
-        let change = |deed| Change { deed, published };
+        let written = Lsn(self.insert);
+        let change = |deed| Change { deed, published, at: written };
         let schema = Arc::clone(&self.schema);
         let described = &schema.tables[table];
         let work = &mut self.open[at].work;
@@ -166,6 +168,10 @@ impl Server {
         if random.u8(..25) == 0 {
             return self.shift(at, table, random);
         }
+        self.row_deed(at, table, random);
+    }
+
+    fn row_deed(&mut self, at: usize, table: usize, random: &mut Rng) {
         let schema = Arc::clone(&self.schema);
         let described = &schema.tables[table];
         let mut drawn = described.row(random);
@@ -194,6 +200,40 @@ impl Server {
                 self.update(at, table, &old, new);
             }
         }
+    }
+
+    /// What is worst for somebody who has just read this table and has not said so yet.
+    pub fn ambush(&mut self, oid: u32, random: &mut Rng) {
+        let table = self.schema.table_of(oid);
+        let xid = self.begin(random);
+        let at = self.at(xid);
+        match random.u8(..3) {
+            0 => self.truncate(at, table, random),
+            1 => {
+                for (key, row) in
+                    self.visible[table].iter().map(|(k, r)| (k.clone(), Arc::clone(r))).collect::<Vec<_>>()
+                {
+                    if random.u8(..3) > 0 && self.lock(at, table, &key) {
+                        self.push(at, table, Deed::Delete(table, row));
+                    }
+                }
+            }
+            _ => {}
+        }
+        for _ in 0..random.usize(..4) {
+            self.row_deed(at, table, random);
+        }
+        self.commit(xid, true);
+        self.show(xid);
+    }
+
+    /// A commit that is on its way to everybody, and that no SELECT sees yet.
+    pub fn linger(&mut self, random: &mut Rng) {
+        let xid = self.begin(random);
+        for _ in 0..random.usize(1..6) {
+            self.deed(xid, random);
+        }
+        self.commit(xid, true);
     }
 
     fn update(&mut self, at: usize, table: usize, old: &Arc<Row>, new: Row) {

@@ -28,6 +28,9 @@ pub struct Walsender {
     pub sent: Lsn,
     queue: VecDeque<(Lsn, Bytes)>,
     announced: HashSet<u32>,
+    layout: wire::Layout,
+    /// Asks for an answer in the middle of transactions.
+    pub chatty: bool,
 }
 
 impl Walsender {
@@ -48,6 +51,8 @@ impl Walsender {
             sent: from,
             queue: VecDeque::new(),
             announced: HashSet::new(),
+            layout: wire::Layout(pid.unsigned_abs().into()),
+            chatty: false,
         }
     }
 
@@ -81,6 +86,8 @@ impl Walsender {
             // Keepalives come in the middle of a transaction too, with the position of what was sent.
             if !self.queue.is_empty() && random.u8(..30) == 0 {
                 events.push(Event::Keepalive { wal_end: self.sent, reply_requested: random.bool() });
+            } else if self.chatty && self.queue.len() % 3 == 1 {
+                events.push(Event::Keepalive { wal_end: self.sent, reply_requested: true });
             }
         }
         let _ = self.to.send(events); // the other side may have gone
@@ -107,26 +114,26 @@ impl Walsender {
                     return true;
                 }
                 let schema = &server.schema;
-                let mut messages = vec![wire::begin(start, *xid, *number)];
+                // Rows have the positions at which they were written: side by side with those of others, and
+                // all before the commit (hazard 16).
+                let first = changes.first().map_or(start, |change| change.at);
+                let mut messages = vec![(first, wire::begin(start, *xid, *number))];
                 if random.u8(..30) == 0 {
-                    messages.push(wire::origin());
+                    messages.push((first, wire::origin()));
                 }
                 for change in changes.iter().filter(|change| change.published) {
                     for oid in wire::named(schema, &change.deed) {
                         if self.announced.insert(oid) {
-                            messages.push(wire::relation(schema, oid));
+                            messages.push((change.at, wire::relation(schema, oid, self.layout)));
                         }
                     }
-                    messages.push(wire::deed(schema, &change.deed));
+                    messages.push((change.at, wire::deed(schema, &change.deed, self.layout)));
                 }
-                messages.push(wire::commit(start, end, *number));
+                messages.push((end, wire::commit(start, end, *number)));
                 // From version 15 on a transaction that holds nothing published is not sent at all.
                 if messages.len() > 2 || random.bool() {
-                    let last = messages.len() - 1;
-                    let at = |position| if position == last { end } else { start };
-                    self.queue.extend(
-                        messages.into_iter().enumerate().map(|(position, bytes)| (at(position), bytes)),
-                    );
+                    self.sent = self.sent.max(start);
+                    self.queue.extend(messages);
                 }
             }
         }
@@ -146,6 +153,17 @@ impl Server {
         walsender.send(self, random);
         self.walsender = Some(walsender);
         true
+    }
+
+    /// How far it was sent, when a chunk's marker comes behind, and whether that chunk was handed over.
+    pub fn unsent_chunk(&self) -> Option<(Lsn, bool)> {
+        let sent = self.walsender.as_ref()?.sent;
+        let mut behind = self.wal.iter().rev().take_while(|logged| logged.end > sent);
+        let answered = behind.find_map(|logged| match &logged.record {
+            Record::Marker { nonce } => self.chunks.get(nonce),
+            _ => None,
+        });
+        answered.map(|answered| (sent, *answered))
     }
 
     /// A status message arrives: the server believes it, whatever it says (hazard 13).

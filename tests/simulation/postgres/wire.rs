@@ -1,6 +1,7 @@
 //! Deeds as the bytes of pgoutput, protocol version 1 (PostgreSQL docs, "Logical Replication Message Formats").
 
 use bytes::Bytes;
+use fastrand::Rng;
 use projectord::model::Lsn;
 
 use super::Deed;
@@ -24,11 +25,26 @@ pub fn origin() -> Bytes {
     [&b"O"[..], &7u64.to_be_bytes(), b"elsewhere\0"].concat().into()
 }
 
-pub fn relation(schema: &Schema, oid: u32) -> Bytes {
+/// The order in which a connection names and sends the columns of a table: each has one of its own, as leaves and
+/// tables whose columns were dropped and made again have. Whoever still believes the last connection's decodes
+/// rows by another layout.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout(pub u64);
+
+impl Layout {
+    fn columns(self, table: &Table) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..table.columns.len()).collect();
+        Rng::with_seed(self.0).shuffle(&mut order);
+        order
+    }
+}
+
+pub fn relation(schema: &Schema, oid: u32, layout: Layout) -> Bytes {
     let table = &schema.tables[schema.table_of(oid)];
     let mut bytes = [&b"R"[..], &oid.to_be_bytes(), b"public\0", table.name.as_bytes(), b"\0d"].concat();
     bytes.extend((table.columns.len() as u16).to_be_bytes());
-    for (position, column) in table.columns.iter().enumerate() {
+    for position in layout.columns(table) {
+        let column = &table.columns[position];
         bytes.push(u8::from(table.key.contains(&position)));
         bytes.extend_from_slice(column.name.as_bytes());
         bytes.push(0);
@@ -48,19 +64,23 @@ pub fn named(schema: &Schema, deed: &Deed) -> Vec<u32> {
     }
 }
 
-pub fn deed(schema: &Schema, deed: &Deed) -> Bytes {
+pub fn deed(schema: &Schema, deed: &Deed, layout: Layout) -> Bytes {
     let oid = named(schema, deed).first().copied().unwrap_or_default().to_be_bytes();
+    let order = |table: usize| layout.columns(&schema.tables[table]);
     match deed {
-        Deed::Insert(_, new) => [&b"I"[..], &oid, b"N", &tuple(new, |_| true)].concat(),
-        Deed::Delete(table, old) => [&b"D"[..], &oid, b"K", &key(&schema.tables[*table], old)].concat(),
+        Deed::Insert(table, new) => [&b"I"[..], &oid, b"N", &tuple(new, &order(*table), |_| true)].concat(),
+        Deed::Delete(table, old) => {
+            [&b"D"[..], &oid, b"K", &key(&schema.tables[*table], old, &order(*table))].concat()
+        }
         Deed::Update(table, old, new) => {
+            let order = order(*table);
             let table = &schema.tables[*table];
             let carried = |column: usize| !(table.is_toasted(column, new) && old[column] == new[column]);
             // The old key comes when it changed, and when it is out of line.
             let old_too =
                 table.key.iter().any(|column| old[*column] != new[*column] || table.is_toasted(*column, new));
-            let old = if old_too { [&b"K"[..], &key(table, old)].concat() } else { Vec::new() };
-            [&b"U"[..], &oid, &old, b"N", &tuple(new, carried)].concat()
+            let old = if old_too { [&b"K"[..], &key(table, old, &order)].concat() } else { Vec::new() };
+            [&b"U"[..], &oid, &old, b"N", &tuple(new, &order, carried)].concat()
         }
         Deed::Truncate(oids) => {
             let mut bytes = [&b"T"[..], &(oids.len() as u32).to_be_bytes(), &[0]].concat();
@@ -71,17 +91,17 @@ pub fn deed(schema: &Schema, deed: &Deed) -> Bytes {
     .into()
 }
 
-fn key(table: &Table, row: &Row) -> Vec<u8> {
+fn key(table: &Table, row: &Row, order: &[usize]) -> Vec<u8> {
     let only = row.iter().enumerate().map(|(at, cell)| cell.clone().filter(|_| table.key.contains(&at)));
-    tuple(&only.collect(), |_| true)
+    tuple(&only.collect(), order, |_| true)
 }
 
-fn tuple(row: &Row, carried: impl Fn(usize) -> bool) -> Vec<u8> {
+fn tuple(row: &Row, order: &[usize], carried: impl Fn(usize) -> bool) -> Vec<u8> {
     let mut bytes = (row.len() as u16).to_be_bytes().to_vec();
-    for (column, cell) in row.iter().enumerate() {
-        match cell {
+    for column in order {
+        match &row[*column] {
             None => bytes.push(b'n'),
-            Some(_) if !carried(column) => bytes.push(b'u'),
+            Some(_) if !carried(*column) => bytes.push(b'u'),
             Some(text) => {
                 bytes.push(b't');
                 bytes.extend((text.len() as u32).to_be_bytes());
