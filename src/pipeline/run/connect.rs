@@ -13,7 +13,7 @@ use crate::model::{Epoch, Lsn};
 use crate::pipeline::deliver::Deliverer;
 use crate::pipeline::ingest::Order;
 use crate::planted::{self, Bug};
-use crate::sink::IndexSpec;
+use crate::sink::{self, IndexSpec};
 use crate::source::{Event, Identity, Resume, Stream};
 use crate::store::engine::Engine;
 
@@ -31,22 +31,12 @@ impl<E: Engine> Running<E> {
         }
         // After a gap nobody knows what the indices lack: all of them are built anew (rule 34).
         let rebuilt = self.recovered.rebuilt.is_some();
-        let mut anew: Vec<String> = if rebuilt {
+        let anew: Vec<String> = if rebuilt {
             looked.parsed.iter().map(|parsed| parsed.name.value.clone()).collect()
         } else {
             Vec::new()
         };
-        let (facts, specs) = loop {
-            let (facts, specs) = self.free_generations(&looked, before.as_ref(), &anew).await?;
-            if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
-                self.first_slot().await?;
-            }
-            let replaced = self.prepare_sink(&specs).await?;
-            if replaced.is_empty() {
-                break (facts, specs);
-            }
-            anew.extend(replaced);
-        };
+        let (facts, specs) = self.prepare_facts(&looked, before.as_ref(), anew).await?;
         if before.as_ref() != Some(&facts) || self.wants_new_facts() {
             self.journal_facts(&facts).await?;
             failpoint::hit("connect.facts");
@@ -60,6 +50,31 @@ impl<E: Engine> Running<E> {
             self.start_deliver()?; // rule 37: this process holds the slot now
         }
         Ok((stream, specs))
+    }
+
+    /// New facts, and their indices prepared and claimed. The projections in `anew`, and those whose index was
+    /// replaced, get new generations.
+    pub(super) async fn prepare_facts(
+        &mut self,
+        looked: &Looked,
+        before: Option<&Facts>,
+        mut anew: Vec<String>,
+    ) -> Result<(Facts, Vec<IndexSpec>), Error> {
+        loop {
+            let (facts, specs) = self.free_generations(looked, before, &anew).await?;
+            if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
+                self.first_slot().await?;
+            }
+            let replaced = self.prepare_sink(&specs).await?;
+            if replaced.is_empty() {
+                return Ok((facts, specs));
+            }
+            if replaced.iter().all(|projection| anew.contains(projection)) {
+                let reason = "an index that was free a moment ago is somebody's".to_owned();
+                return Err(sink::Error::Retry { operation: "prepare the index", reason }.into());
+            }
+            anew.extend(replaced);
+        }
     }
 
     /// Facts whose new generations have indices that are not there yet: one left by an earlier journal of
@@ -98,7 +113,7 @@ impl<E: Engine> Running<E> {
     /// Rule 35: indices prepared, then an epoch above all that they have seen, written to them and here
     /// before the first document. Returns the projections whose index is another one than we have filled: they
     /// need a new generation, and nothing is claimed.
-    pub(super) async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<Vec<String>, Error> {
+    async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<Vec<String>, Error> {
         let mut seen = Epoch(0);
         let mut empty = Vec::new();
         let mut replaced = Vec::new();

@@ -140,7 +140,7 @@ impl<E: Engine> Running<E> {
                 reason: "the first backfill has not begun".to_owned(),
             });
         };
-        let mut names: Vec<String> = match projections {
+        let names: Vec<String> = match projections {
             None => before.definitions.iter().map(|definition| definition.name.clone()).collect(),
             Some(names) => names,
         };
@@ -153,15 +153,7 @@ impl<E: Engine> Running<E> {
             });
         }
         let looked = self.look_again().await?;
-        let (facts, specs) = loop {
-            let facts = self.facts_of(&looked, Some(&before), &names);
-            let specs = self.indices(&facts, &looked);
-            let replaced = self.prepare_sink(&specs).await?;
-            if replaced.is_empty() {
-                break (facts, specs);
-            }
-            names.extend(replaced);
-        };
+        let (facts, specs) = self.prepare_facts(&looked, Some(&before), names.clone()).await?;
         let units: Vec<Unit> = looked
             .parsed
             .iter()
