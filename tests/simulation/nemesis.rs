@@ -87,6 +87,9 @@ impl World {
                 for _ in 0..self.random.u64(..30) {
                     self.turn_and_serve();
                 }
+                if let Err(broken) = self.learn() {
+                    self.watch.broken(broken);
+                }
                 self.watch.note("killed again while it recovered (double kill)");
                 self.process = None;
                 self.disk.killed();

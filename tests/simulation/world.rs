@@ -347,23 +347,29 @@ impl World {
         }
     }
 
+    /// What apply has read since the last look: what a process has sent is judged by it, also when that process
+    /// is gone.
+    pub fn learn(&mut self) -> Result<(), Broken> {
+        let Some(process) = self.process.as_mut().filter(|_| self.applied) else { return Ok(()) };
+        self.applied = false;
+        let view = process.store.view().map_err(|error| error.to_string())?;
+        let reached = meta::reached(&view).map_err(|error| error.to_string())?.entry;
+        let records = process.reader.next(reached, usize::MAX).map_err(|error| error.to_string())?;
+        let server = self.source.server.lock().unwrap_or_else(PoisonError::into_inner);
+        self.truth.read(&records, &server, &self.watch);
+        Ok(())
+    }
+
     /// Every promise, as often as it can be afforded.
     fn check(&mut self) -> Result<(), Broken> {
         if let Some(broken) = self.watch.take_broken() {
             return Err(broken);
         }
+        self.learn()?;
         let source = Arc::clone(&self.source);
         let sink = Arc::clone(&self.sink);
         let server = source.server.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cluster = sink.cluster();
-        if let Some(process) = &mut self.process
-            && std::mem::take(&mut self.applied)
-        {
-            let view = process.store.view().map_err(|error| error.to_string())?;
-            let reached = meta::reached(&view).map_err(|error| error.to_string())?.entry;
-            let records = process.reader.next(reached, usize::MAX).map_err(|error| error.to_string())?;
-            self.truth.read(&records, &server, &self.watch);
-        }
         let shapes = self.sets[self.set].clone();
         let end = self.truth.read_to();
         self.truth.meet(&cluster, &shapes, end);
