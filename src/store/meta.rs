@@ -75,15 +75,11 @@ pub struct UnitState {
     pub read_whole: bool,
     /// Rows stood here before L, so that a sweep is due at the end.
     pub had_rows: bool,
-    /// Rows last changed before this may have missed changes: what a later change of them leaves out is not
-    /// known (rule 16). Zero once all have been read.
-    #[serde(default)]
-    pub stale_before: EntryNo,
 }
 
 impl UnitState {
-    /// One that nobody has begun to read; what stands there is from before this entry.
-    pub fn unread(table: TableId, oid: u32, entry: EntryNo) -> UnitState {
+    /// One that nobody has begun to read.
+    pub fn unread(table: TableId, oid: u32) -> UnitState {
         UnitState {
             table,
             oid,
@@ -96,7 +92,6 @@ impl UnitState {
             last_key: None,
             read_whole: false,
             had_rows: false,
-            stale_before: entry,
         }
     }
 }

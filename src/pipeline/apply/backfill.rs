@@ -207,7 +207,6 @@ impl<E: Engine> Applier<E> {
             let unit = &mut self.units[position];
             unit.complete = true;
             unit.read_whole = true;
-            unit.stale_before = EntryNo::ZERO;
             meta::put_unit(work.batch()?, unit)?;
             if !self.is_being_read(table) {
                 while !meta::clear_tombstones(work.batch()?, table.id, self.limits.slice_rows)? {}

@@ -156,11 +156,14 @@ impl<E: Engine> Applier<E> {
         Ok(())
     }
 
-    /// Whether changes of this row may have been missed: what it holds is nobody's value any more.
+    /// Whether changes of this row may have been missed: what it holds is nobody's value any more. A table is read
+    /// again because of a gap that lies behind the journal's end of that moment; only the marker L is surely behind the
+    /// gap. A transaction that wrote in the gap and commits behind L holds its rows' locks from before L.
     pub(super) fn is_stale(&self, table: &StoredTable, leaf: u32, old: &OldRow) -> bool {
         !planted::is(Bug::StaleIsKnown)
             && self.units.iter().any(|unit| {
-                unit.table == table.id && (leaf == 0 || unit.oid == leaf) && old.last < unit.stale_before
+                let stale = unit.begin == EntryNo::ZERO || old.last < unit.begin;
+                unit.table == table.id && (leaf == 0 || unit.oid == leaf) && !unit.complete && stale
             })
     }
 

@@ -119,7 +119,7 @@ impl<E: Engine> Applier<E> {
         meta::put_facts(work.batch()?, payload)?;
         self.reached.facts = entry;
         self.compiled = Arc::new(compiled);
-        self.units_of(work, entry, &facts, &before.schema, &traces)?;
+        self.units_of(work, &facts, &before.schema, &traces)?;
         self.generations_of(work, &facts)?;
         self.relations.clear(); // they are bound to the facts before; those in force are bound again
         for message in meta::relations(work.batch()?)? {

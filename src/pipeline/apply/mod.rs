@@ -260,7 +260,7 @@ impl<E: Engine> Applier<E> {
         self.relations.clear();
         meta::clear_relations(work.batch()?)?;
         for unit in &mut self.units {
-            *unit = UnitState::unread(unit.table, unit.oid, entry);
+            *unit = UnitState::unread(unit.table, unit.oid);
             meta::put_unit(work.batch()?, unit)?;
         }
         self.open_generations(work, entry)
@@ -297,7 +297,7 @@ impl<E: Engine> Applier<E> {
             Command::ReadAgain { units } => {
                 for unit in &mut self.units {
                     if units.iter().any(|named| named.table == unit.table && named.oid == unit.oid) {
-                        *unit = UnitState::unread(unit.table, unit.oid, entry);
+                        *unit = UnitState::unread(unit.table, unit.oid);
                         meta::put_unit(work.batch()?, unit)?;
                     }
                 }

@@ -54,7 +54,6 @@ impl<E: Engine> Applier<E> {
     pub(super) fn units_of(
         &mut self,
         work: &mut Work<'_, E>,
-        entry: EntryNo,
         facts: &Facts,
         before: &Schema,
         traces: &[Trace],
@@ -72,7 +71,7 @@ impl<E: Engine> Applier<E> {
             for oid in table.row_oids() {
                 let known = self.units.iter().find(|unit| unit.table == table.id && unit.oid == oid);
                 let known = known.filter(|unit| !changed && !unit.again && !rewritten(oid));
-                let unit = known.cloned().unwrap_or_else(|| UnitState::unread(table.id, oid, entry));
+                let unit = known.cloned().unwrap_or_else(|| UnitState::unread(table.id, oid));
                 meta::put_unit(work.batch()?, &unit)?;
                 units.push(unit);
             }
