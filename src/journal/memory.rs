@@ -1,9 +1,8 @@
 //! A folder in memory that is nastier than a disk, for tests and the simulation.
 //!
-//! It is not a file system: nothing here outlives the process. What was not synced is lost at
-//! [`MemoryFiles::crash`], wholly, in part, or out of order, and so are names whose folder was not synced. A
-//! sync can fail, and then lie for ever after; the disk can be full; the power can go at any operation; bits
-//! can flip. Everything random comes from the seed that is handed in.
+//! Nothing here outlives the process. What was not synced is lost at [`MemoryFiles::crash`], wholly, in part, or
+//! out of order, and so are names whose folder was not synced. A sync can fail, and then lie for ever after; the
+//! disk can be full; the power can go at any operation; bits can flip. Everything random comes from a given seed.
 
 mod durable;
 

@@ -1,6 +1,8 @@
 //! Random projections over a schema, in a description of their own: the YAML file is printed from it, and the
 //! oracle interprets it.
 
+use std::rc::Rc;
+
 use fastrand::Rng;
 
 use super::schema::{Domain, Schema};
@@ -266,4 +268,21 @@ mod tests {
         }
         assert!(kinds.iter().all(|count| *count > 50), "{kinds:?}");
     }
+}
+
+/// A few sets of definitions: names come back in other shapes, and the same shapes under the same names.
+pub fn draw_sets(random: &mut Rng, schema: &Schema) -> Vec<Vec<Rc<Shape>>> {
+    let drawn: Vec<Vec<Rc<Shape>>> = ["first", "second"]
+        .iter()
+        .map(|name| (0..2).map(|_| Rc::new(Shape::draw(random, schema, name))).collect())
+        .collect();
+    let mut sets = Vec::new();
+    for _ in 0..3 {
+        let mut set = vec![Rc::clone(&drawn[0][random.usize(..2)])];
+        if random.bool() {
+            set.push(Rc::clone(&drawn[1][random.usize(..2)]));
+        }
+        sets.push(set);
+    }
+    sets
 }

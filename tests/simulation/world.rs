@@ -23,7 +23,7 @@ use super::postgres::Server;
 use super::postgres::source::Postgres;
 use super::process::{Birth, Process};
 use super::schema::Schema;
-use super::shape::Shape;
+use super::shape::{self, Shape};
 use super::truth::Truth;
 use super::watch::Watch;
 use super::worse::{WALSENDER, Worse};
@@ -87,7 +87,7 @@ impl World {
         let server = Arc::new(Mutex::new(server));
         let worse = Worse::draw(seed);
         let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn, worse };
-        let sets = draw_sets(&mut random, &schema);
+        let sets = shape::draw_sets(&mut random, &schema);
         World {
             plan: Plan::draw(&mut random),
             disk: Disk::new(watch.clone()),
@@ -385,21 +385,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// A few sets of definitions: names come back in other shapes, and the same shapes under the same names.
-fn draw_sets(random: &mut Rng, schema: &Schema) -> Vec<Vec<Rc<Shape>>> {
-    let drawn: Vec<Vec<Rc<Shape>>> = ["first", "second"]
-        .iter()
-        .map(|name| (0..2).map(|_| Rc::new(Shape::draw(random, schema, name))).collect())
-        .collect();
-    let mut sets = Vec::new();
-    for _ in 0..3 {
-        let mut set = vec![Rc::clone(&drawn[0][random.usize(..2)])];
-        if random.bool() {
-            set.push(Rc::clone(&drawn[1][random.usize(..2)]));
-        }
-        sets.push(set);
-    }
-    sets
 }
