@@ -239,6 +239,23 @@ fn draw_condition(random: &mut Rng, schema: &Schema, at: usize, depth: usize) ->
     }
 }
 
+/// A few sets of definitions: names come back in other shapes, and the same shapes under the same names.
+pub fn draw_sets(random: &mut Rng, schema: &Schema) -> Vec<Vec<Rc<Shape>>> {
+    let drawn: Vec<Vec<Rc<Shape>>> = ["first", "second"]
+        .iter()
+        .map(|name| (0..2).map(|_| Rc::new(Shape::draw(random, schema, name))).collect())
+        .collect();
+    let mut sets = Vec::new();
+    for _ in 0..3 {
+        let mut set = vec![Rc::clone(&drawn[0][random.usize(..2)])];
+        if random.bool() {
+            set.push(Rc::clone(&drawn[1][random.usize(..2)]));
+        }
+        sets.push(set);
+    }
+    sets
+}
+
 #[cfg(test)]
 mod tests {
     use projectord::projection::compile::compile;
@@ -268,21 +285,4 @@ mod tests {
         }
         assert!(kinds.iter().all(|count| *count > 50), "{kinds:?}");
     }
-}
-
-/// A few sets of definitions: names come back in other shapes, and the same shapes under the same names.
-pub fn draw_sets(random: &mut Rng, schema: &Schema) -> Vec<Vec<Rc<Shape>>> {
-    let drawn: Vec<Vec<Rc<Shape>>> = ["first", "second"]
-        .iter()
-        .map(|name| (0..2).map(|_| Rc::new(Shape::draw(random, schema, name))).collect())
-        .collect();
-    let mut sets = Vec::new();
-    for _ in 0..3 {
-        let mut set = vec![Rc::clone(&drawn[0][random.usize(..2)])];
-        if random.bool() {
-            set.push(Rc::clone(&drawn[1][random.usize(..2)]));
-        }
-        sets.push(set);
-    }
-    sets
 }
