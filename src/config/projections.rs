@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::section::{Given, Section};
+use super::section::{Listed, Section};
 
 /// More projection files than this are a mistyped folder.
 const FILES_MAX: usize = 1_000;
@@ -31,7 +31,7 @@ pub(super) fn read(section: &Section<'_>, folder: &Path) -> Vec<PathBuf> {
     for item in &given {
         match find(&folder.join(&item.value)) {
             Ok(found) if found.is_empty() => {
-                let message = format!("no projection file in '{}'", item.value);
+                let message = format!("no projection file in '{}'", item.written);
                 section.problem(
                     item.place,
                     "no-projection",
@@ -51,11 +51,11 @@ pub(super) fn read(section: &Section<'_>, folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn refuse(section: &Section<'_>, item: &Given<String>, reason: &str) {
+fn refuse(section: &Section<'_>, item: &Listed, reason: &str) {
     section.problem(
         item.place,
         "unreadable-file",
-        format!("'{}': {reason}", item.value),
+        format!("'{}': {reason}", item.written),
         "paths begin at this file's folder",
     );
 }

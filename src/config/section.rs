@@ -70,6 +70,14 @@ pub struct Given<T> {
     pub place: Place,
 }
 
+/// One value of a list.
+pub struct Listed {
+    pub value: String,
+    /// As it stands in the file, for messages.
+    pub written: String,
+    pub place: Place,
+}
+
 /// One section while it is being read.
 pub struct Section<'a> {
     reader: &'a Reader<'a>,
@@ -274,7 +282,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts; a single text counts as a list of one.
-    pub fn list(&self, key: &'static str) -> Option<Vec<Given<String>>> {
+    pub fn list(&self, key: &'static str) -> Option<Vec<Listed>> {
         let (_, node) = self.find(key)?;
         let nodes = match &node.value {
             Value::List(nodes) => nodes.as_slice(),
@@ -289,7 +297,12 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        Some(nodes.iter().filter_map(|node| self.scalar(key, node)).collect())
+        let listed = |node: &Node| {
+            let Given { value, place } = self.scalar(key, node)?;
+            let Value::Scalar(written) = &node.value else { return None };
+            Some(Listed { value, written: shortened(written), place })
+        };
+        Some(nodes.iter().filter_map(listed).collect())
     }
 
     /// A secret, written here or in the file that its twin `*_file` names.
