@@ -13,6 +13,7 @@ pub mod nearest;
 mod node;
 mod projections;
 pub mod quantity;
+mod secret;
 mod section;
 pub mod sink;
 pub mod source;

@@ -8,9 +8,7 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs;
-use std::io::Read;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,10 +18,8 @@ use secrecy::SecretString;
 use super::nearest::nearest;
 use super::node::{Key, Node, Place, Value};
 use super::quantity;
+use super::secret;
 use crate::model::Diagnostic;
-
-/// A secret file larger than this is not a secret but a mistake.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// Where variables come from; a test hands in its own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -325,7 +321,7 @@ impl<'a> Section<'a> {
         let (_, node) = file?;
         let given = self.scalar(file_key, node)?;
         let path = self.reader.folder.join(&given.value);
-        match read_secret(&path) {
+        match secret::read(&path) {
             Ok((secret, mode)) => {
                 if mode & 0o077 != 0 {
                     self.warning(
@@ -382,21 +378,4 @@ fn shortened(text: &str) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }
-}
-
-/// Reads a secret and the file's mode; the line end behind the secret is not part of it.
-fn read_secret(path: &Path) -> Result<(SecretString, u32), String> {
-    let file = fs::File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    let mode = file.metadata().map_err(|error| format!("cannot be examined: {error}"))?.permissions().mode();
-    let mut text = String::new();
-    let read = file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text);
-    let bytes = read.map_err(|error| format!("cannot be read as text: {}", error.kind()))? as u64;
-    if bytes > SECRET_BYTES_MAX {
-        return Err(format!("is larger than {}", quantity::size_text(SECRET_BYTES_MAX)));
-    }
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    Ok((secret.to_owned().into(), mode))
 }
