@@ -88,6 +88,10 @@ fn nothing_is_lost_or_goes_back_whoever_is_killed_and_whenever() {
     println!("{}", writers.stop());
     daemon.wait_status("it answers", CATCH_UP, |_| true);
     daemon.in_step(&postgres, &elasticsearch);
+    // On a slow machine many lives were too short for a status; this one goes on until enough were heard.
+    daemon.wait_status("the proxies have heard enough", CATCH_UP, |_| {
+        confirmed.lock().expect("no panic").count > 20
+    });
 
     let confirmed = confirmed.lock().expect("no panic");
     let sent = sent.lock().expect("no panic");
@@ -95,8 +99,7 @@ fn nothing_is_lost_or_goes_back_whoever_is_killed_and_whenever() {
         "{} status updates; {} documents sent, {} of them again",
         confirmed.count, sent.count, sent.repeated
     );
-    // They stand in between; on a slow machine a life of the daemon may be too short for a status.
-    assert!(confirmed.count >= 10 && sent.count > 1_000, "the proxies heard too little");
+    assert!(confirmed.count > 20 && sent.count > 1_000, "the proxies heard too little");
     assert!(confirmed.wrong.is_empty(), "G4: {:#?}", confirmed.wrong);
     assert!(sent.wrong.is_empty(), "G3: {} {:#?}", sent.wrong.len(), &sent.wrong[..sent.wrong.len().min(20)]);
     let versions: std::collections::HashMap<_, _> = ["products", "orders"]

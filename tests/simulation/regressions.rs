@@ -14,5 +14,10 @@ pub const SEEDS: &[(u64, &str)] = &[
     (106, "a position of the connection before was confirmed over the next one before it was received"),
     (17, "a loop that stopped too late hid why the others had ended"),
     (371, "a process died between making an index anew and saying so: nobody filled it"),
+    (
+        8277,
+        "after a gap an unchanged value was taken from a row from before it, although the gap lay behind the entry that noticed it",
+    ),
+    (187, "a generation whose index existed already was prepared for ever"),
     (548, "an incomplete row that a gap had taken away kept the backfill reading it for ever"),
 ];
