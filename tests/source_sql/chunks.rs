@@ -1,5 +1,7 @@
 //! Reading rows: every row once, markers, and the wait-out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -216,6 +218,27 @@ async fn markers_come_back_in_the_stream_and_row_security_is_an_error() {
     assert_eq!(reader.client.simple_query("SELECT 1").await.unwrap().len(), 3);
 }
 
+/// Returns once commits wait for a standby. A session that shows the new setting proves nothing: a commit waits
+/// only after the checkpointer has read it, too, and until then ends at once. So one session commits until it hangs.
+async fn commits_wait(cluster: &Cluster, sql: &mut Plain) {
+    let mut probe = cluster.connect("shop", "postgres").await;
+    let pid: i32 = probe.text("SELECT pg_backend_pid()").await.parse().unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let committing = {
+        let over = Arc::clone(&over);
+        tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                probe.run("SELECT pg_logical_emit_message(true, 'probe', '')").await;
+            }
+        })
+    };
+    sql.until(&format!("SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}"), "SyncRep").await;
+    over.store(true, Ordering::Relaxed);
+    // The commit stands; only its waiting ends.
+    sql.run(&format!("SELECT pg_cancel_backend({pid})")).await;
+    committing.await.unwrap();
+}
+
 /// Hazard 9: a commit that waits for a standby has been streamed and cannot be seen yet. A chunk that was
 /// read now would be stale for ever.
 #[tokio::test]
@@ -230,8 +253,8 @@ async fn wait_out_waits_for_a_commit_that_is_streamed_but_not_visible_and_names_
     sql.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     sql.run("SELECT pg_reload_conf(); SET synchronous_commit = local").await;
     sql.until("SHOW synchronous_standby_names", "nobody").await;
+    commits_wait(&cluster, &mut sql).await;
     let mut writer = cluster.connect("shop", "postgres").await;
-    writer.until("SHOW synchronous_standby_names", "nobody").await;
     let pid: i32 = writer.text("SELECT pg_backend_pid()").await.parse().unwrap();
     let writing = tokio::spawn(async move { writer.run("UPDATE public.t SET x = 1").await });
     sql.until(&format!("SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}"), "SyncRep").await;
