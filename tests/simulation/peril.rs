@@ -166,6 +166,7 @@ impl World {
                 self.disk.restore(&backup);
                 self.folder = folder;
                 self.truth.cut(read);
+                self.twin = None;
                 self.must_refuse = None;
                 let mut server = self.server();
                 server.disconnect("planned: the process is gone");
@@ -174,7 +175,13 @@ impl World {
                 }
                 drop(server);
                 self.sink.cluster().forget_requests();
-                self.allow(&["slot-advanced", "index-foreign", "alias-foreign", "store-ahead"]);
+                self.allow(&[
+                    "slot-advanced",
+                    "index-foreign",
+                    "alias-foreign",
+                    "store-ahead",
+                    "publication-changed",
+                ]);
             }
             None => {
                 self.watch.note("unsafe: a bit flips in the journal");
@@ -185,6 +192,7 @@ impl World {
                     "store-ahead",
                     "journal-other",
                     "journal-newer",
+                    "publication-changed",
                 ]);
                 self.rotten = true;
                 self.truth.rotten = true;

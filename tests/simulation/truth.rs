@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use projectord::journal::entry::{Commit, Kind, Position, Record};
-use projectord::model::{EntryNo, Version};
+use projectord::model::{EntryNo, Epoch, Version};
 use projectord::pipeline::Status;
 use projectord::store::dirty;
 use projectord::store::memory::State as Store;
@@ -24,6 +24,8 @@ pub struct Truth {
     schema: Arc<Schema>,
     /// Which state of the database an entry made, by the commit's number.
     entries: BTreeMap<u64, i64>,
+    /// The same, of daemons up to an epoch: a copy of their folder has gone ways of its own since.
+    former: BTreeMap<Epoch, BTreeMap<u64, i64>>,
     /// What feeds an index: the shape, and the entry before which the index was not there.
     indices: BTreeMap<String, Fed>,
     documents: HashMap<(usize, i64), Rc<Documents>>,
@@ -56,6 +58,7 @@ impl Truth {
         Truth {
             schema,
             entries: BTreeMap::from([(0, 0)]),
+            former: BTreeMap::new(),
             indices: BTreeMap::new(),
             documents: HashMap::new(),
             accepted: HashMap::new(),
@@ -75,6 +78,7 @@ impl Truth {
         self.entries.split_off(&end.next().0);
         self.read_to = self.read_to.min(end);
         self.newest.clear();
+        self.former.clear(); // epochs begin anew there, too
     }
 
     /// The entry to read next.
@@ -123,6 +127,19 @@ impl Truth {
     /// The number of the state at an entry.
     pub fn number_at(&self, entry: EntryNo) -> i64 {
         self.entries.range(..=entry.0).next_back().map_or(0, |(_, number)| *number)
+    }
+
+    /// What daemons up to this epoch have sent means the entries as they are now.
+    pub fn divide(&mut self, epoch: Epoch) {
+        self.former.insert(epoch, self.entries.clone());
+    }
+
+    fn number_of(&self, version: Version) -> i64 {
+        let entry = version.entry();
+        match self.former.range(version.epoch()..).next() {
+            Some((_, entries)) => entries.range(..=entry.0).next_back().map_or(0, |(_, number)| *number),
+            None => self.number_at(entry),
+        }
     }
 
     /// Notices indices that were made since the last look.
@@ -180,7 +197,7 @@ impl Truth {
                 return Err(format!("a write to index {}, which nobody made", write.index));
             };
             let entry = write.version.entry();
-            let number = self.number_at(entry);
+            let number = self.number_of(write.version);
             let state = &server.archive[&number];
             let expected = oracle::document(&self.schema, &fed.shape, state, &write.id);
             let found = write.body.as_deref().map(parsed);
