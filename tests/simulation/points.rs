@@ -33,6 +33,7 @@ pub const NOT_MET: &[&str] = &[
 ];
 
 #[derive(Default)]
+#[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "nobody dies without the feature"))]
 struct Points {
     random: Rng,
     /// The point at which this run's processes die most.
@@ -61,7 +62,7 @@ pub fn begin(seed: u64, harmless: bool) {
     let rarely = [200, 1_000, 3_000][random.usize(..3)];
     let points = Points {
         aimed: (!harmless && chosen < 2).then_some(name),
-        rarely: if !harmless && chosen % 2 == 0 { rarely } else { 0 },
+        rarely: if !harmless && chosen.is_multiple_of(2) { rarely } else { 0 },
         random,
         ..Points::default()
     };

@@ -70,8 +70,8 @@ impl World {
         }
         // It would wait for the slot with a loop that does not go on, if it were the first to connect.
         let connected = self.process.as_ref().is_some_and(|process| process.status().source.connected);
-        let early = twin.awake == 0 && (twin.wakes_at > self.steps || !connected);
-        if early && !self.quiet {
+        let asleep = twin.wakes_at > self.steps && !self.quiet;
+        if twin.awake == 0 && (asleep || !connected) {
             return Ok(());
         }
         let turned = twin.process.turn(&mut self.random, |name| name != "deliver");
