@@ -31,7 +31,7 @@ const REMOVED_ROWS: u32 = 25_000;
 type Step = fn(&mut Stage);
 
 /// For points whose names begin so.
-const OF: [(&str, Step); 18] = [
+const OF: [(&str, Step); 19] = [
     ("alias.", backfill),
     ("apply.chunk", backfill),
     ("apply.removing", remove),
@@ -40,6 +40,7 @@ const OF: [(&str, Step); 18] = [
     ("backfill.", backfill),
     ("checkpoint.", volume),
     ("connect.anew", index_gone),
+    ("connect.facts", first_start),
     ("connect.intent", first_start),
     ("connect.joined", table_joins),
     ("connect.position", first_start),
