@@ -244,13 +244,16 @@ fn once(
         version: orders.version.clone(),
         unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         ending,
-        detail,
+        detail: detail.lines().next().unwrap_or_default().chars().take(DETAIL_CHARS_MAX).collect(),
         seconds,
         converged_ms: converged.milliseconds,
         documents: converged.documents,
         changes_per_s: converged.changes_per_s,
     })
 }
+
+/// Of why a run failed, in the ledger: the whole of it is kept with the run's logs.
+const DETAIL_CHARS_MAX: usize = 200;
 
 /// A stage that cannot be built is nobody's failure but this machine's: it is tried again.
 fn build() -> Result<Stage, String> {
