@@ -44,7 +44,9 @@ impl Node {
             .env("HOME", home.join("home"))
             .env("ES_JAVA_HOME", &self.java)
             .env("ES_PATH_CONF", home.join("config"))
-            .env("ES_TMPDIR", home.join("tmp"));
+            .env("ES_TMPDIR", home.join("tmp"))
+            // The launcher is a JVM as well, and leaves folders where it takes the temporary ones from.
+            .env("CLI_JAVA_OPTS", format!("-Djava.io.tmpdir={}", home.join("tmp").display()));
         command
     }
 }
