@@ -53,13 +53,6 @@ pub fn sink(config: &Config) -> Result<Arc<dyn Sink>, Failure> {
     })
 }
 
-/// Journaled bytes between two copies of the store. Only a copy lets segments go, so several have to fit into
-/// the journal's quota whatever the file says: else the journal would be full before the first.
-pub fn checkpoint_bytes(config: &Config) -> u64 {
-    const CHECKPOINTS_IN_QUOTA: u64 = 4;
-    config.store.checkpoint_bytes.min(config.limits.quota_bytes / CHECKPOINTS_IN_QUOTA)
-}
-
 pub fn journal(config: &Config) -> journal::Options {
     let limits = &config.limits;
     journal::Options {

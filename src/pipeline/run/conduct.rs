@@ -36,6 +36,13 @@ const BACKFILL_AGAIN: Duration = Duration::from_secs(1);
 /// A loop did not end in time; nothing is lost by it.
 const STOP_TIMEOUT: &str = "stop-timeout";
 
+/// An attempt to connect came to nothing, and another may not.
+struct Missed {
+    /// Whose fault it was: metrics and status name it.
+    room: &'static str,
+    reason: String,
+}
+
 /// Why streaming over one connection ended.
 pub(super) enum Left {
     /// Told to stop.
@@ -53,21 +60,22 @@ impl<E: Engine> Running<E> {
             self.report.state = "connecting";
             let connected = self.with_upkeep(&mut ticks).await?;
             let Some(connected) = connected else { return Ok(()) };
-            let reason = match connected {
+            let missed = match connected {
                 Ok((stream, specs)) => {
                     backoff.succeeded();
                     self.observer.connected();
                     match self.stream(stream, &specs, &mut ticks).await? {
                         Left::Stopping => return Ok(()),
-                        Left::Lost(reason) => reason,
+                        Left::Lost(reason) => Missed { room: "source", reason },
                     }
                 }
-                Err(reason) => reason,
+                Err(missed) => missed,
             };
+            let Missed { room, reason } = missed;
             self.observer.disconnected();
-            self.observer.retried("source", &reason);
-            self.report.trouble = Some(format!("source-unavailable: {reason}"));
-            tracing::warn!(reason, attempt = backoff.attempts(), "not connected to the source; trying again");
+            self.observer.retried(room, &reason);
+            self.report.trouble = Some(format!("{room}-unavailable: {reason}"));
+            tracing::warn!(reason, attempt = backoff.attempts(), "not connected to the {room}; trying again");
             if !self.rest(backoff.failed((self.machine.random)()), &mut ticks).await? {
                 return Ok(());
             }
@@ -78,7 +86,7 @@ impl<E: Engine> Running<E> {
     async fn with_upkeep(
         &mut self,
         ticks: &mut Ticks,
-    ) -> Result<Option<Result<(Stream, Vec<IndexSpec>), String>>, Error> {
+    ) -> Result<Option<Result<(Stream, Vec<IndexSpec>), Missed>>, Error> {
         // Stopping must not wait for a server that does not answer.
         let mut stop = self.outside.stop.clone();
         ticks.tick().await;
@@ -91,10 +99,10 @@ impl<E: Engine> Running<E> {
         match connected {
             Ok(connected) => Ok(Some(Ok(connected))),
             Err(Error::Source(error)) if !matches!(error, source::Error::Refused { .. }) => {
-                Ok(Some(Err(error.to_string())))
+                Ok(Some(Err(Missed { room: "source", reason: error.to_string() })))
             }
             Err(Error::Sink(error)) if !matches!(error, sink::Error::Refused { .. }) => {
-                Ok(Some(Err(error.to_string())))
+                Ok(Some(Err(Missed { room: "sink", reason: error.to_string() })))
             }
             Err(error) => Err(error),
         }
