@@ -113,7 +113,7 @@ impl World {
             server.append(16, Record::Foreign);
             server.flush();
         }
-        self.truth.forked = true;
+        self.truth.chronicle.fork();
         self.watch.note("unsafe: a failover that loses commits");
         self.allow(&["source-timeline", "source-behind", "slot-advanced"]);
     }
@@ -161,11 +161,11 @@ impl World {
         self.process = None;
         self.disk.killed();
         match self.backup.take() {
-            Some((backup, folder, read)) => {
+            Some((backup, folder, chronicle)) => {
                 self.watch.note("unsafe: an older copy of the data folder is restored");
                 self.disk.restore(&backup);
                 self.folder = folder;
-                self.truth.cut(read);
+                self.truth.restore(chronicle);
                 self.must_refuse = None;
                 let mut server = self.server();
                 server.disconnect("planned: the process is gone");

@@ -193,7 +193,8 @@ impl World {
         let mut server = self.server();
         let Some((sent, true)) = server.unsent_chunk() else { return };
         let lost = self.source.worse.moments().random.u8(..4) > 0;
-        if lost {
+        // A standby that is behind the last failover cannot say where that one was: it is refused, and rightly.
+        if lost && server.timelines.values().all(|end| *end <= sent) {
             // Everything that the journal can hold is there; what chunks have seen is not.
             self.watch.note("database: a failover that loses what was not sent");
             server.checkpoint();

@@ -11,6 +11,7 @@ pub mod walsender;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -41,6 +42,13 @@ pub struct Change {
     pub published: bool,
     /// Where it stands in the WAL.
     pub at: Lsn,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unseen = if self.published { "" } else { " (not published)" };
+        write!(f, "  {:?}{unseen}", self.deed)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -236,6 +244,15 @@ impl Server {
         }
     }
 
+    /// What a commit did, unless it was taken back.
+    pub fn deeds(&self, wanted: i64) -> &[Change] {
+        let found = self.wal.iter().find_map(|logged| match &logged.record {
+            Record::Commit { number, changes, .. } if *number == wanted => Some(changes.as_slice()),
+            _ => None,
+        });
+        found.unwrap_or_default()
+    }
+
     /// The state behind the last commit that ends at or before a position.
     pub fn moment_at(&self, lsn: Lsn) -> &Moment {
         let behind = self.history.partition_point(|moment| moment.end <= lsn);
@@ -304,10 +321,13 @@ impl Server {
         }
     }
 
-    /// A standby takes over that has everything up to this position.
+    /// A standby takes over that has everything up to this position. Of the timelines that ended later it knows
+    /// nothing: it never came so far, and was still on the first of them.
     pub fn promote(&mut self, to: Lsn) {
         self.rewind(to);
-        self.timelines.insert(self.timeline, to);
+        let later = self.timelines.iter().find(|(_, end)| **end > to).map(|(timeline, _)| *timeline);
+        self.timelines.retain(|_, end| *end <= to);
+        self.timelines.insert(later.unwrap_or(self.timeline), to);
         self.timeline += 1;
         if let Some(slot) = &mut self.slot {
             slot.confirmed = slot.confirmed_on_disk.min(to);

@@ -269,6 +269,7 @@ impl Postgres {
             keys_only,
         };
         let lines: String = rows.iter().map(|(_, row)| wire::line(row)).collect();
+        self.watch.trace(format_args!("chunk of {} for {}: {lines:?}", request.oid, request.begin));
         HeldChunk { nonce: request.nonce.clone(), head, rows: Bytes::from(lines) }
     }
 }
