@@ -2,6 +2,7 @@
 //!
 //! `PROJECTORD_FOLD_SEEDS` says how many seeds are tried, `PROJECTORD_FOLD_SEED` tries just one.
 
+mod begun;
 mod check;
 mod database;
 mod oracle;
