@@ -217,6 +217,7 @@ impl<E: Engine> Backfill<E> {
         let mut rows = unit.rows;
         let mut size = self.options.chunk_rows.clamp(CHUNK_ROWS.0, CHUNK_ROWS.1);
         let mut in_flight = Vec::new();
+        let mut appended = begin;
         loop {
             let request = ChunkRequest {
                 begin,
@@ -237,14 +238,15 @@ impl<E: Engine> Backfill<E> {
             in_flight.push(ticket);
             if in_flight.len() >= CHUNKS_IN_FLIGHT || last {
                 for ticket in in_flight.drain(..) {
-                    self.appended(ticket).await?;
+                    appended = self.appended(ticket).await?;
                 }
             }
             if self.is_overtaken(unit, begin)? {
                 return Ok(()); // rule 15: the rest is in the stream
             }
             if last {
-                return Ok(());
+                // Before that nobody knows which rows are incomplete (rule 16).
+                return self.applied(appended).await;
             }
         }
     }

@@ -5,6 +5,7 @@
 mod begun;
 mod check;
 mod database;
+mod ends;
 mod oracle;
 mod reading;
 mod silent;
