@@ -35,7 +35,7 @@ impl World {
                     }
                 })
             }
-            4 => self.republish(),
+            4 => self.republish(false),
             5 => self.fail_over_with_loss(&mut random),
             6 => self.unsafe_slot("unsafe: another server", &["source-other-system"], |server, _| {
                 server.system_identifier += 1;
@@ -80,7 +80,8 @@ impl World {
         }
     }
 
-    pub fn republish(&mut self) {
+    /// `rewritten`: what nobody sees of it concerns every row.
+    pub fn republish(&mut self, rewritten: bool) {
         let mut random = self.random.fork();
         {
             let mut server = self.server();
@@ -92,6 +93,9 @@ impl World {
             }
             server.disconnect("planned: before somebody touches the publication");
             server.unseen_work(&mut random);
+            if rewritten {
+                server.rewrite(table, &mut random);
+            }
             if let Some(published) = &mut server.publication {
                 published.members.insert(Schema::oid(table), oid);
             }

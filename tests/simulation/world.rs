@@ -86,8 +86,11 @@ impl World {
         let drawn = Arc::new(Mutex::new(random.fork()));
         let server = Arc::new(Mutex::new(server));
         let worse = Worse::draw(seed);
+        let mut sets = shape::draw_sets(&mut random, &schema);
+        if let Some(worse) = worse.sets(&schema) {
+            sets = worse;
+        }
         let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn, worse };
-        let sets = shape::draw_sets(&mut random, &schema);
         World {
             plan: Plan::draw(&mut random),
             disk: Disk::new(watch.clone()),

@@ -2,15 +2,18 @@
 //! dangerous. Drawn apart from everything else, so that a run without them is what it would be if they were not
 //! there.
 
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 use projectord::pipeline::run::Ask;
 use projectord::store::engine::Engine;
-use projectord::store::meta;
+use projectord::store::meta::{self, Reached};
 
 use super::cluster::Fault;
 use super::postgres::Server;
+use super::schema::Schema;
+use super::shape::{self, Shape};
 use super::watch::Watch;
 use super::world::World;
 
@@ -42,6 +45,8 @@ struct Moments {
     cut_off: bool,
     /// Tables are read anew again and again, also behind a gap.
     reread: bool,
+    /// Rows go to other parents while somebody walks through them, and projections share a table.
+    reparented: bool,
     /// The process is killed where a transaction is half applied.
     killed_inside: bool,
     /// A loop that is given less time than the others.
@@ -78,6 +83,7 @@ impl Worse {
             usurped: some(),
             cut_off,
             reread: some(),
+            reparented: some(),
             killed_inside: some(),
             slow: is_slow.then(|| ["apply", "apply", "apply", "deliver", "ingest"][random.usize(..5)]),
             random,
@@ -91,6 +97,15 @@ impl Worse {
 
     pub fn is_chatty(&self) -> bool {
         self.moments().chatty
+    }
+
+    /// Definitions that are worse than those drawn by chance.
+    pub fn sets(&self, schema: &Schema) -> Option<Vec<Vec<Rc<Shape>>>> {
+        let mut moments = self.moments();
+        if !moments.reparented {
+            return None;
+        }
+        shape::draw_sharing_sets(&mut moments.random, schema)
     }
 
     /// Whether a loop of this name, or the walsender, is not turned although it is its turn.
@@ -111,6 +126,15 @@ impl Worse {
 }
 
 impl Server {
+    /// Before a chunk's SELECT.
+    pub fn before_chunk(&mut self, oid: u32, worse: &Worse, watch: &Watch) {
+        let mut moments = worse.moments();
+        if moments.cut_off && moments.random.bool() {
+            watch.note("a chunk saw what was not streamed yet");
+            self.forestall(oid, &mut moments.random);
+        }
+    }
+
     /// Between a chunk's SELECT and its marker.
     pub fn before_marker_of_chunk(&mut self, oid: u32, nonce: &str, worse: &Worse, watch: &Watch) {
         self.chunks.insert(nonce.to_owned(), false);
@@ -140,6 +164,12 @@ impl World {
                 drop(moments);
                 self.watch.note("killed where a transaction was half applied");
                 return self.kill();
+            }
+            if moments.reparented && moments.random.u8(..8) == 0 && self.is_scanning() {
+                let mut random = moments.random.fork();
+                drop(moments);
+                self.watch.note("rows went to other parents while a scan ran");
+                return self.server().reparent(&mut random);
             }
             if moments.cut_off && moments.random.u8(..8) == 0 {
                 drop(moments);
@@ -178,7 +208,7 @@ impl World {
                 server.commit(xid, true);
                 server.show(xid);
             }
-            Moment::Gap => self.republish(),
+            Moment::Gap => self.republish(true),
             Moment::PowerCut => self.cut_power(),
             Moment::Reread => {
                 if let Some(process) = &mut self.process {
@@ -205,8 +235,16 @@ impl World {
         }
     }
 
-    fn is_inside(&self) -> bool {
+    fn reached(&self) -> Option<Reached> {
         let view = self.process.as_ref().and_then(|process| process.store.view().ok());
-        view.and_then(|view| meta::reached(&view).ok()).is_some_and(|reached| reached.inside)
+        view.and_then(|view| meta::reached(&view).ok())
+    }
+
+    fn is_inside(&self) -> bool {
+        self.reached().is_some_and(|reached| reached.inside)
+    }
+
+    fn is_scanning(&self) -> bool {
+        self.reached().is_some_and(|reached| reached.dirty.iter().any(|(_, count)| count.scans > 0))
     }
 }

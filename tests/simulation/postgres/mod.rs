@@ -4,6 +4,7 @@
 //! takes both the running and the unflushed ones, and their xids and positions are used again. Everything is
 //! told apart by the number of the commit, which the commit's time carries through the stream.
 
+mod ambush;
 pub mod gate;
 pub mod source;
 pub mod transaction;
@@ -366,5 +367,23 @@ pub fn apply(schema: &Schema, state: &mut State, deed: &Deed) {
                 Arc::make_mut(&mut state[table]).retain(|key, _| schema.oid_of(table, key) != *oid);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_that_takes_over_knows_nothing_of_timelines_that_it_never_reached() {
+        let mut random = Rng::with_seed(1);
+        let schema = Arc::new(Schema::draw(&mut random));
+        let mut server = Server::new(schema, &mut random);
+        server.append(100, Record::Foreign);
+        let (end, earlier) = (Lsn(server.insert), Lsn(server.insert - 50));
+        server.promote(end);
+        assert_eq!((server.timeline, &server.timelines), (2, &BTreeMap::from([(1, end)])));
+        server.promote(earlier);
+        assert_eq!((server.timeline, &server.timelines), (3, &BTreeMap::from([(1, earlier)])));
     }
 }

@@ -213,7 +213,8 @@ impl Postgres {
     async fn chunk(&self, request: &ChunkRequest<'_>) -> Result<(HeldChunk, Duration), Error> {
         let session = self.session("read a chunk").await?;
         let (held, took) = {
-            let server = session.step().await?;
+            let mut server = session.step().await?;
+            server.before_chunk(request.oid, &self.worse, &self.watch);
             if !server.logged_unseen().is_empty() {
                 self.watch.note("a chunk was read while a logged commit was not visible (hazard 9)");
             }
