@@ -112,7 +112,9 @@ impl Worse {
     pub fn passes_over(&self, name: &str) -> bool {
         let mut moments = self.moments();
         let slow = moments.slow == Some(name) || (moments.cut_off && name == WALSENDER);
-        slow && moments.random.u8(..12) > 0
+        // A scan waits until what it has found is delivered: so it lasts.
+        let slower = moments.reparented && name == "deliver" && moments.random.u8(..4) > 0;
+        slower || slow && moments.random.u8(..12) > 0
     }
 
     /// What the sink does to a request that would have gone well.
@@ -165,7 +167,7 @@ impl World {
                 self.watch.note("killed where a transaction was half applied");
                 return self.kill();
             }
-            if moments.reparented && moments.random.u8(..8) == 0 && self.is_scanning() {
+            if moments.reparented && moments.random.u8(..6) == 0 && self.is_scanning() {
                 let mut random = moments.random.fork();
                 drop(moments);
                 self.watch.note("rows went to other parents while a scan ran");

@@ -62,14 +62,20 @@ impl Server {
         self.show(xid);
     }
 
-    /// Rows of every table go to other parents; whatever else they hold stays.
+    /// The rows of a table go to other parents; whatever else they hold stays.
     pub fn reparent(&mut self, random: &mut Rng) {
+        let schema = Arc::clone(&self.schema);
+        let mut moving = Vec::new();
+        for (table, described) in schema.tables.iter().enumerate() {
+            let columns = described.columns.iter().enumerate();
+            let refers =
+                columns.filter(|(at, column)| column.refers.is_some() && !described.key.contains(at));
+            moving.extend(refers.map(|(column, _)| (table, column)));
+        }
+        let Some((table, column)) = moving.get(random.usize(..moving.len().max(1))) else { return };
         let xid = self.begin(random);
         let at = self.at(xid);
-        let schema = Arc::clone(&self.schema);
-        for (table, described) in schema.tables.iter().enumerate() {
-            self.change_rows(at, table, random, |column| described.columns[column].refers.is_some());
-        }
+        self.change_rows(at, *table, random, |chosen| chosen == *column);
         self.commit(xid, true);
         self.show(xid);
     }

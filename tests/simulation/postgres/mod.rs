@@ -126,6 +126,8 @@ pub struct Server {
     pub timelines: BTreeMap<u32, Lsn>,
     /// Grows with every crash and restart: sessions of an earlier life are dead.
     pub life: u64,
+    /// Grows whenever replication connections are cut, also one that is being opened.
+    pub cut: u64,
     /// Nobody can connect.
     pub down: bool,
     /// `synchronous_standby_names` would make us a standby (rule 1).
@@ -157,6 +159,7 @@ impl Server {
             timeline: 1,
             timelines: BTreeMap::new(),
             life: 1,
+            cut: 0,
             down: false,
             standby_names: String::new(),
             chunks: BTreeMap::new(),
@@ -317,6 +320,7 @@ impl Server {
     }
 
     pub fn disconnect(&mut self, reason: &str) {
+        self.cut += 1;
         if let Some(mut walsender) = self.walsender.take() {
             walsender.end(reason);
         }
