@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::walsender::Walsender;
 use super::{Publication, Server, Slot, wire};
 use crate::desk::{Desk, Fate};
-use crate::schema::{Key, Row, Schema};
+use crate::schema::{Key, Row};
 use crate::watch::Watch;
 use crate::worse::Worse;
 
