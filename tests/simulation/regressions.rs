@@ -33,5 +33,8 @@ pub const SEEDS: &[(u64, &str)] = &[
     ),
     (18012, "entries of an older copy of the data folder were taken for later ones (the simulation's fault)"),
     (20756, "the same, of a document that had been deleted meanwhile (the simulation's fault)"),
+    (5049, "indices of facts that were not in force any more were looked at: refused without reason"),
+    (2631, "a publication was touched while a connection was being opened (the simulation's fault)"),
+    (9725, "a failover took back what a refusal was demanded for (the simulation's fault)"),
     (548, "an incomplete row that a gap had taken away kept the backfill reading it for ever"),
 ];
