@@ -6,6 +6,7 @@
 //! [`disk`], [`machine`]; [`process`] holds one life of the daemon. `scripts/simulate` runs ranges and plays single
 //! seeds again.
 
+mod chronicle;
 mod cluster;
 mod coverage;
 mod desk;

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use projectord::model::EntryNo;
 use projectord::pipeline::run::ProjectionFile;
 use projectord::pipeline::run::hosting::Turn;
 use projectord::store::engine::Engine;
 use projectord::store::meta;
 
+use super::chronicle::Chronicle;
 use super::cluster::{Elastic, Fault};
 use super::desk::{Desk, Fate};
 use super::disk::{Backup, Disk};
@@ -52,7 +52,7 @@ pub struct World {
     pub process: Option<Process>,
     pub truth: Truth,
     pub plan: Plan,
-    pub backup: Option<(Backup, Folder, EntryNo)>,
+    pub backup: Option<(Backup, Folder, Chronicle)>,
     /// Refusals that are right, whenever they come.
     pub allowed: BTreeSet<&'static str>,
     /// A refusal that must come before anything can be at rest (I11).
@@ -86,8 +86,11 @@ impl World {
         let drawn = Arc::new(Mutex::new(random.fork()));
         let server = Arc::new(Mutex::new(server));
         let worse = Worse::draw(seed);
+        let mut sets = shape::draw_sets(&mut random, &schema);
+        if let Some(worse) = worse.sets(&schema) {
+            sets = worse;
+        }
         let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn, worse };
-        let sets = shape::draw_sets(&mut random, &schema);
         World {
             plan: Plan::draw(&mut random),
             disk: Disk::new(watch.clone()),
@@ -143,7 +146,7 @@ impl World {
             sink: Arc::clone(&self.sink),
             projections: projections.collect(),
         };
-        let process = Process::start(birth, self.truth.next(), &mut self.random);
+        let process = Process::start(birth, self.truth.chronicle.next(), &mut self.random);
         process.drain(2);
         self.process = Some(process);
         self.started = self.steps;
@@ -371,7 +374,7 @@ impl World {
         let server = source.server.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cluster = sink.cluster();
         let shapes = self.sets[self.set].clone();
-        let end = self.truth.read_to();
+        let end = self.truth.chronicle.read_to();
         self.truth.meet(&cluster, &shapes, end);
         self.truth.check_accepted(&mut cluster, &server, &self.watch)?;
         if self.random.u8(..12) == 0

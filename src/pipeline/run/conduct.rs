@@ -14,7 +14,7 @@ use super::facts::{self, Looked};
 use super::{Asked, Ending, Error, Running, ingest_loop};
 use crate::failpoint;
 use crate::retry::{self, Backoff};
-use crate::sink::{self, IndexSpec};
+use crate::sink;
 use crate::source::{self, Event, Stream};
 use crate::store::engine::Engine;
 use crate::task::backfill::{Backfill, Interrupted};
@@ -61,10 +61,10 @@ impl<E: Engine> Running<E> {
             let connected = self.with_upkeep(&mut ticks).await?;
             let Some(connected) = connected else { return Ok(()) };
             let missed = match connected {
-                Ok((stream, specs)) => {
+                Ok(stream) => {
                     backoff.succeeded();
                     self.observer.connected();
-                    match self.stream(stream, &specs, &mut ticks).await? {
+                    match self.stream(stream, &mut ticks).await? {
                         Left::Stopping => return Ok(()),
                         Left::Lost(reason) => Missed { room: "source", reason },
                     }
@@ -83,10 +83,7 @@ impl<E: Engine> Running<E> {
     }
 
     /// Connects, with upkeep meanwhile. Nothing when told to stop.
-    async fn with_upkeep(
-        &mut self,
-        ticks: &mut Ticks,
-    ) -> Result<Option<Result<(Stream, Vec<IndexSpec>), Missed>>, Error> {
+    async fn with_upkeep(&mut self, ticks: &mut Ticks) -> Result<Option<Result<Stream, Missed>>, Error> {
         // Stopping must not wait for a server that does not answer.
         let mut stop = self.outside.stop.clone();
         ticks.tick().await;
@@ -125,12 +122,7 @@ impl<E: Engine> Running<E> {
     }
 
     /// One connection's life.
-    async fn stream(
-        &mut self,
-        stream: Stream,
-        specs: &[IndexSpec],
-        ticks: &mut Ticks,
-    ) -> Result<Left, Error> {
+    async fn stream(&mut self, stream: Stream, ticks: &mut Ticks) -> Result<Left, Error> {
         self.report.state = "streaming";
         self.report.connected = true;
         self.report.trouble = None;
@@ -192,7 +184,7 @@ impl<E: Engine> Running<E> {
                     if let Err(error) = upkeep {
                         break Err(error);
                     }
-                    if let Err(error) = self.publish_ready(specs).await {
+                    if let Err(error) = self.publish_ready().await {
                         break Err(error);
                     }
                     if self.progress.borrow().stalled {

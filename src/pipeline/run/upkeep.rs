@@ -12,7 +12,6 @@ use super::{Error, Running, ingest_loop};
 use crate::failpoint;
 use crate::model::EntryNo;
 use crate::pipeline::apply;
-use crate::sink::IndexSpec;
 use crate::store::engine::Engine;
 use crate::store::meta::Stage;
 
@@ -97,11 +96,10 @@ impl<E: Engine> Running<E> {
     }
 
     /// Lets aliases lead to generations whose first scan is delivered; looks whether indices are still ours.
-    pub(super) async fn publish_ready(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
+    pub(super) async fn publish_ready(&mut self) -> Result<(), Error> {
         let published = look(&self.board);
         for state in &published.generations {
-            let Some(spec) = self.specs(specs).into_iter().find(|spec| spec.generation == state.generation)
-            else {
+            let Some(spec) = self.report.specs.iter().find(|spec| spec.generation == state.generation) else {
                 continue;
             };
             let projected = published
@@ -133,10 +131,10 @@ impl<E: Engine> Running<E> {
                 }
             }
         }
-        self.look_at_indices(specs).await
+        self.look_at_indices().await
     }
 
-    async fn look_at_indices(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
+    async fn look_at_indices(&mut self) -> Result<(), Error> {
         let (now, boot) = (self.machine.clock.now(), self.machine.clock.boot_time());
         let paused = boot.saturating_sub(self.report.boot)
             > now.saturating_sub(self.report.looked_tick) + PAUSE_MAX
@@ -147,7 +145,7 @@ impl<E: Engine> Running<E> {
             return Ok(());
         }
         self.report.looked = now;
-        for spec in self.specs(specs) {
+        for spec in self.report.specs.clone() {
             let Ok(found) = self.sink.look(&spec).await else { continue }; // later
             let refused = |code, reason: String, hint: String| Err(Error::Refused { code, reason, hint });
             match found {
@@ -177,9 +175,5 @@ impl<E: Engine> Running<E> {
             }
         }
         Ok(())
-    }
-
-    fn specs(&self, specs: &[IndexSpec]) -> Vec<IndexSpec> {
-        self.report.specs.clone().unwrap_or_else(|| specs.to_vec())
     }
 }
