@@ -109,11 +109,11 @@ impl<E: Engine> Running<E> {
                 .map_or(EntryNo::ZERO, |(_, entry, _)| *entry);
             if state.stage == Stage::Building && !state.published && projected >= state.built_from {
                 let switched = async {
-                    self.sink.refresh(&spec).await?;
+                    self.sink.refresh(spec).await?;
                     failpoint::hit("alias.switching");
-                    self.sink.publish(&spec).await?;
+                    self.sink.publish(spec).await?;
                     failpoint::hit("alias.switched");
-                    self.sink.prune(&spec, self.options.keep_indices).await
+                    self.sink.prune(spec, self.options.keep_indices).await
                 };
                 match switched.await {
                     Ok(removed) => {
