@@ -27,8 +27,7 @@ const OPEN: &[Bug] = &[Bug::MovedRowUnscanned];
 
 /// Bugs that do harm so seldom that their seeds are kept; a change of what the world draws makes it necessary to
 /// look for them again, by `PROJECTORD_PLANTED_BUG` and `PROJECTORD_PLANTED_SEEDS`.
-const SELDOM: &[(Bug, u64)] =
-    &[(Bug::StaleIsKnown, 501_454), (Bug::HeldChunkKept, 501_741), (Bug::GapNotOwed, 500_817)];
+const SELDOM: &[(Bug, u64)] = &[];
 
 /// What was found in one range.
 struct Caught {
