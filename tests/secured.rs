@@ -47,7 +47,7 @@ fn a_secured_cluster_is_written_with_just_the_rights_of_the_manual_and_less_is_t
         println!("{code}: refused");
     }
 
-    let mut daemon = Daemon::start(&postgres, &elasticsearch, &options(user("enough")));
+    let daemon = Daemon::start(&postgres, &elasticsearch, &options(user("enough")));
     daemon.in_step(&postgres, &elasticsearch);
     let session = postgres.session(shop::DATABASE);
     session.must("DELETE FROM products WHERE id % 7 = 0");
