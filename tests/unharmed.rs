@@ -15,6 +15,9 @@ use support::workload::{self, Workload};
 
 /// One segment and what is written while we look.
 const RETAINED_MAX: u64 = 20 << 20;
+const SEGMENT: u64 = 16 << 20;
+/// How long a look at the slot and what leads up to it may take on a busy machine.
+const LOOK_SECONDS_MAX: u64 = 5;
 /// How long the sink says nothing.
 const SILENCE: Duration = Duration::from_secs(60);
 /// `pg_ctl stop -m fast` must not wait for us.
@@ -60,9 +63,12 @@ fn little_is_retained_while_the_sink_is_silent_under_load() {
         worst = worst.max(slot(&session).0);
     }
     println!("{}", writers.stop());
-    let written = session.value(&format!("SELECT pg_current_wal_lsn() - '{written}'"));
+    let written: u64 =
+        session.value(&format!("SELECT pg_current_wal_lsn() - '{written}'")).parse().expect("bytes");
     println!("{written} bytes written in the silence; retained at worst {worst}");
-    assert!(worst < RETAINED_MAX, "{worst} bytes were retained while the sink was silent");
+    // A slot moves a moment behind what was confirmed, and the application goes on writing meanwhile.
+    let moment = written * LOOK_SECONDS_MAX / SILENCE.as_secs();
+    assert!(worst < SEGMENT + moment, "{worst} bytes were retained while the sink was silent");
     wait_retained(&session, "after the load, in the silence");
     wire.speak_again();
     daemon.in_step(&postgres, &elasticsearch);

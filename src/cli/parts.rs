@@ -49,7 +49,8 @@ pub fn sink(config: &Config) -> Result<Arc<dyn Sink>, Failure> {
             let limit = config.delivery.bulk_bytes as usize; // at most 64 MiB
             Arc::new(elasticsearch::Elasticsearch::new(options)?.with_request_bytes_max(limit))
         }
-        SinkConfig::Ndjson { path } => Arc::new(ndjson::Ndjson::file(path)?),
+        SinkConfig::Ndjson { path: Some(path) } => Arc::new(ndjson::Ndjson::file(path)?),
+        SinkConfig::Ndjson { path: None } => Arc::new(ndjson::Ndjson::stdout()),
     })
 }
 
