@@ -6,6 +6,7 @@ mod begun;
 mod check;
 mod database;
 mod ends;
+mod moved;
 mod oracle;
 mod reading;
 mod silent;

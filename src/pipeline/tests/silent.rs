@@ -7,12 +7,12 @@ use super::oracle::{ORDERS_SMALL, PRODUCTS_FULL};
 use super::wire;
 use crate::journal::Kind;
 use crate::journal::entry::{Backfill, Commit, Definition, Facts, Record, Unit, put_message};
-use crate::model::{EntryNo, Generation, Lsn, Trace};
+use crate::model::{EntryNo, Generation, Key, Lsn, Row, TableId, Trace};
 use crate::pipeline::apply::{Applier, join_chunk};
 use crate::source::ChunkHead;
 use crate::store::dirty::{self, Count, Target};
 use crate::store::engine::{Batch, Engine};
-use crate::store::memory::Memory;
+use crate::store::memory::{Memory, State};
 use crate::store::meta::Stage;
 use crate::store::rows::RowReader;
 
@@ -102,13 +102,33 @@ impl Fold {
         self.applier.units().iter().filter(|unit| !unit.complete).map(|unit| unit.oid).collect()
     }
 
+    /// Other projections, numbered from 1.
+    pub fn define(&mut self, sources: &[&str]) {
+        let numbered = sources.iter().zip(1..);
+        self.facts.definitions = numbered.map(|(source, number)| definition(number, source)).collect();
+        self.put_facts();
+    }
+
+    pub fn view(&self) -> State {
+        self.store.view().unwrap()
+    }
+
     /// The leaves of the stored items.
     fn rows(&self) -> Vec<u32> {
-        let view = self.store.view().unwrap();
+        self.items(|_, row| row.leaf)
+    }
+
+    /// The keys of the stored items, in the order in which they stand.
+    pub fn keys(&self) -> Vec<Key> {
+        self.items(|reader, row| reader.key(TableId(ITEMS), row).unwrap())
+    }
+
+    fn items<T>(&self, of: impl Fn(&RowReader<'_, State>, &Row<'_>) -> T) -> Vec<T> {
+        let view = self.view();
         let reader = RowReader { read: &view, schema: &self.applier.compiled().schema };
         let mut rows = Vec::new();
-        reader.walk_table(crate::model::TableId(ITEMS), None, usize::MAX, &mut rows).unwrap();
-        rows.iter().map(|row| row.leaf).collect()
+        reader.walk_table(TableId(ITEMS), None, usize::MAX, &mut rows).unwrap();
+        rows.iter().map(|row| of(&reader, row)).collect()
     }
 }
 
