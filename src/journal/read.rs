@@ -188,7 +188,10 @@ impl Open {
     /// Reads a block that begins where the current one's rest does. False when the file ends before so
     /// many bytes.
     fn fill(&mut self, needed: usize) -> Result<bool, Error> {
-        let mut block = BytesMut::zeroed(needed.max(BLOCK_BYTES));
+        // No larger than what is there: most reads are of a few entries that have just been written.
+        let length = self.file.length().map_err(|source| failed("read", &self.name, source))?;
+        let left = usize::try_from(length.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let mut block = BytesMut::zeroed(needed.max(BLOCK_BYTES).min(left));
         let read = self.file.read_at(self.offset, &mut block).map_err(|e| failed("read", &self.name, e))?;
         block.truncate(read);
         let grew = read > self.block.len();

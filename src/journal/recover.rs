@@ -206,7 +206,8 @@ pub(super) fn scan(file: &dyn File, name: &str, header: Header, up_to: EntryNo) 
             }
             Parsed::Entry { .. } => true,
             Parsed::Needs(bytes) => {
-                let more = read_block(file, name, offset, bytes.max(1 << 20))?;
+                let more =
+                    read_block(file, name, offset, bytes.max(1 << 20).min((length - offset) as usize))?;
                 let grew = more.len() > block.len();
                 block = more;
                 !grew || block.len() < bytes

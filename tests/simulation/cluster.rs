@@ -2,6 +2,7 @@
 //! late, twice or never; answers are lost, cut short, or speak of some items only; versions of deletes are
 //! forgotten; a node that restarts forgets what it had only acknowledged.
 
+mod fault;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,73 +15,17 @@ use projectord::model::{Action, Document, Epoch, Outcome, Version};
 use projectord::sink::{Error, IndexSpec, PreparedIndex};
 use tokio::sync::oneshot;
 
+pub use self::fault::Fault;
 use super::desk::Desk;
 use super::watch::Watch;
 
 /// `index.gc_deletes` of our indices, as the settings of the real sink have it at least (rule 37).
 const GC_DELETES: Duration = Duration::from_secs(3_600);
-/// The longest that a request may lie in a queue before it is carried out: less than that, by design.
+/// The longest that a request may lie somewhere before it is carried out: less than that, which the daemon counts
+/// on and cannot enforce (docs/operations.md).
 const LATE_MAX: Duration = Duration::from_secs(3_300);
-
-/// What happens to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    None,
-    /// 503, or no connection: nothing is carried out.
-    Unavailable,
-    /// 401 or 403 as a whole: the credentials were changed under us.
-    Unauthorized,
-    /// 413 for one of its documents.
-    TooLarge,
-    /// Carried out; the answer is lost, cut short, or not JSON: all the same to the sink.
-    AnswerLost,
-    Malformed,
-    Truncated,
-    /// Not answered in time; carried out much later.
-    Late,
-    /// Carried out twice: a proxy tried again.
-    Twice,
-    /// 429, 503 or a 403 block for some of its documents.
-    Busy,
-    /// 400 for some of its documents.
-    Rejected,
-    /// The answer has one item too few.
-    ItemMissing,
-}
-
-impl Fault {
-    pub const ALL: [Fault; 12] = [
-        Fault::None,
-        Fault::Unavailable,
-        Fault::Unauthorized,
-        Fault::TooLarge,
-        Fault::AnswerLost,
-        Fault::Malformed,
-        Fault::Truncated,
-        Fault::Late,
-        Fault::Twice,
-        Fault::Busy,
-        Fault::Rejected,
-        Fault::ItemMissing,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Fault::None => "sink: a request without a fault",
-            Fault::Unavailable => "sink: unavailable (503, 429 as a whole)",
-            Fault::Unauthorized => "sink: unauthorized (401, 403)",
-            Fault::TooLarge => "sink: too large (413)",
-            Fault::AnswerLost => "sink: carried out, the answer lost",
-            Fault::Malformed => "sink: carried out, the answer malformed",
-            Fault::Truncated => "sink: carried out, the answer truncated",
-            Fault::Late => "sink: carried out late",
-            Fault::Twice => "sink: carried out twice",
-            Fault::Busy => "sink: some items busy (429, 503, 403)",
-            Fault::Rejected => "sink: some items rejected (400)",
-            Fault::ItemMissing => "sink: an item missing from the answer",
-        }
-    }
-}
+/// A request of a cluster that is very late is carried out between these ages.
+const VERY_LATE: (Duration, Duration) = (Duration::from_secs(3_300), Duration::from_secs(3_540));
 
 /// One write that was accepted.
 #[derive(Clone, Debug)]
@@ -105,6 +50,8 @@ pub struct Index {
     pub uuid: String,
     pub epoch: Epoch,
     documents: BTreeMap<String, Held>,
+    /// Somebody has taken the alias away through which it is written.
+    pub unwritable: bool,
     /// What a restart of the node leads back to, when acknowledged writes are not synced.
     synced: Option<BTreeMap<String, Held>>,
 }
@@ -114,6 +61,8 @@ type Answered = Result<Vec<Outcome>, Error>;
 struct Request {
     documents: Vec<Document>,
     answer: Option<oneshot::Sender<Answered>>,
+    /// When it was sent, and when it is carried out that lies somewhere.
+    sent: Duration,
     due: Duration,
 }
 
@@ -130,6 +79,8 @@ pub struct Cluster {
     pub contradicted: Vec<String>,
     pub now: Duration,
     pub asynchronous: bool,
+    /// Late requests come nearly as late as deletes are remembered.
+    pub very_late: bool,
     /// Another daemon writes what the next request wants to write, just before it.
     pub usurp: bool,
     /// Documents that are another daemon's, until ours are accepted again.
@@ -189,6 +140,9 @@ impl Elastic {
             if at_once || request.due <= now {
                 // Then, and not now, is when it was carried out.
                 cluster.now = request.due.min(now);
+                if request.due - request.sent >= VERY_LATE.0 && !at_once {
+                    self.watch.note("sink: carried out when deletes are nearly forgotten");
+                }
                 self.watch.trace("a late request is carried out");
                 request.documents.iter().for_each(|document| drop(cluster.apply(document)));
             } else {
@@ -224,8 +178,13 @@ impl Cluster {
                 hint: "Look at the credentials".to_owned(),
             }),
             Fault::Late => {
-                let due = self.now + LATE_MAX.mul_f64(random.f64() * random.f64());
-                self.late.push(Request { documents: documents.clone(), answer: None, due });
+                let (sent, mut due) =
+                    (request.sent, self.now + LATE_MAX.mul_f64(random.f64() * random.f64()));
+                if self.very_late && random.u8(..3) > 0 {
+                    let within = VERY_LATE.1 - VERY_LATE.0;
+                    due = self.now.max(sent + VERY_LATE.0 + within.mul_f64(random.f64()));
+                }
+                self.late.push(Request { documents: documents.clone(), answer: None, sent, due });
                 unknown("no answer in time")
             }
             Fault::AnswerLost | Fault::Malformed | Fault::Truncated => {
@@ -235,7 +194,8 @@ impl Cluster {
             _ => {
                 if fault == Fault::Twice {
                     let due = self.now + Duration::from_secs(random.u64(..90));
-                    self.late.push(Request { documents: documents.clone(), answer: None, due });
+                    let (documents, sent) = (documents.clone(), request.sent);
+                    self.late.push(Request { documents, answer: None, sent, due });
                 }
                 let mut outcomes = Vec::new();
                 for (at, document) in documents.iter().enumerate() {
@@ -275,6 +235,9 @@ impl Cluster {
         let Some(index) = self.indices.get_mut(&*document.index) else {
             return Outcome::IndexGone { reason: format!("no index '{}'", document.index) };
         };
+        if index.unwritable {
+            return Outcome::IndexGone { reason: "planned: the write alias leads nowhere".to_owned() };
+        }
         let held = index.documents.get(&document.id);
         let forgotten = held.is_some_and(|held| held.body.is_none() && held.at + GC_DELETES < now);
         if let Some(held) = held.filter(|_| !forgotten)
@@ -333,7 +296,8 @@ impl Cluster {
 
     fn prepare(&mut self, spec: &IndexSpec) -> Result<PreparedIndex, Error> {
         let durable = !self.asynchronous;
-        if let Some(index) = self.indices.get(&spec.index) {
+        if let Some(index) = self.indices.get_mut(&spec.index) {
+            index.unwritable = false; // put back
             let same = index.spec.journal_id == spec.journal_id && index.spec.definition == spec.definition;
             return if same { Ok(index.prepared(false, durable)) } else { Err(foreign(spec)) };
         }
@@ -344,6 +308,7 @@ impl Cluster {
             uuid: format!("uuid-{}", self.created),
             epoch: Epoch(0),
             documents: BTreeMap::new(),
+            unwritable: false,
             synced,
         };
         let prepared = index.prepared(true, durable);

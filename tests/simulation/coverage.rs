@@ -1,6 +1,8 @@
 //! What a thousand seeds must have reached: every fault, every way back from one, every refusal. A fault that is
 //! never reached tests nothing.
 
+use super::points;
+
 /// Of a thousand seeds so many must have come by.
 pub const WANTED: &[&str] = &[
     "a chunk was read while a logged commit was not visible (hazard 9)",
@@ -86,4 +88,38 @@ pub const WANTED: &[&str] = &[
     "unsafe: the slot is lost",
     "unsafe: the slot is made again",
     "unsafe: we would be a synchronous standby",
+    "alias: somebody leads it to an index of theirs",
+    "alias: somebody leads it to another index of ours",
+    "alias: somebody removes it",
+    "alias: somebody removes the one that is written through",
+    "engine: a batch does not fit",
+    "engine: a batch fails",
+    "engine: a batch is written and counts as failed",
+    "engine: a damaged file is noticed at the start",
+    "journal: at its quota or reserve, nothing is read (rule 9)",
+    "journal: room again",
+    "nearly an hour goes by",
+    "publication: somebody adds a table that nobody uses",
+    "publication: somebody drops it",
+    "publication: somebody drops it and makes it again",
+    "publication: somebody takes a table out",
+    "refused: alias-foreign",
+    "sink: carried out when deletes are nearly forgotten",
+    "the process ended by a failure of the store's engine",
+    "two daemons: the first one sends what it owed",
+    "two daemons: the first one stopped: sink-other-writer",
+    "two daemons: the folder of a paused one is copied",
 ];
+
+/// Of so many seeds each named point that can be met must have killed a process; with failpoints only.
+pub const SEEDS_KILLING: u64 = 4_000;
+
+/// States that this many seeds must have reached and have not.
+pub fn missed(seeds: u64, reached: impl Fn(&str) -> bool) -> Vec<String> {
+    let points = if cfg!(feature = "failpoints") { projectord::failpoint::NAMES } else { &[] };
+    let points = points.iter().filter(|name| !points::NOT_MET.contains(name)).map(|name| {
+        if seeds >= SEEDS_KILLING { format!("killed at: {name}") } else { format!("met: {name}") }
+    });
+    let wanted = WANTED.iter().map(|what| (*what).to_owned());
+    wanted.chain(points).filter(|what| !reached(what)).collect()
+}

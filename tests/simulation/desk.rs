@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fastrand::Rng;
 use tokio::sync::oneshot;
 
+use super::points;
+
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -31,6 +33,9 @@ impl Desk {
 
     /// Waits for the scheduler.
     pub async fn pass(&self, what: &'static str) -> Fate {
+        if points::is_dead() {
+            return std::future::pending().await;
+        }
         let (answer, fate) = oneshot::channel();
         self.waiting().push(Waiting { what, answer });
         fate.await.unwrap_or(Fate::Fails)

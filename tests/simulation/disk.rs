@@ -11,6 +11,7 @@ use projectord::pipeline::run::Checkpoint;
 use projectord::store::engine::{Engine, Error};
 use projectord::store::memory::{Memory, State};
 
+use super::points;
 use super::watch::Watch;
 
 #[derive(Default)]
@@ -121,6 +122,14 @@ impl Disk {
         Backup { files: self.files.copy(), store: self.store.state(), checkpoints }
     }
 
+    /// A copy of it all, which from now on goes ways of its own.
+    pub fn twin(&self) -> Disk {
+        let backup = self.back_up();
+        let mut twin = Disk::new(self.watch.clone());
+        twin.restore(&backup);
+        twin
+    }
+
     pub fn restore(&mut self, backup: &Backup) {
         self.files = backup.files.copy();
         self.store = Arc::new(Memory::from_state(backup.store.clone()));
@@ -154,6 +163,9 @@ impl Checkpoint for Keeper {
     }
 
     fn closed_cleanly(&self) -> Result<(), Error> {
+        if points::is_dead() {
+            return Ok(());
+        }
         self.store.sync()?;
         locked(&self.kept).closed = true;
         Ok(())
@@ -161,6 +173,6 @@ impl Checkpoint for Keeper {
 
     fn distrust(&self, reason: &str) {
         self.watch.trace(format_args!("the store is distrusted: {reason}"));
-        locked(&self.kept).distrusted = true;
+        locked(&self.kept).distrusted |= !points::is_dead();
     }
 }

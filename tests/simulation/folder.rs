@@ -7,6 +7,8 @@ use projectord::journal::Error;
 use projectord::journal::identity::{Identified, Indices};
 use projectord::model::Epoch;
 
+use super::points;
+
 /// Clones are the same folder.
 #[derive(Clone)]
 pub struct Folder {
@@ -36,12 +38,22 @@ impl Folder {
     }
 }
 
+/// The dead write nothing.
+fn alive() -> Result<(), Error> {
+    if points::is_dead() {
+        let source = std::io::Error::other("the process has died");
+        return Err(Error::Failed { operation: "write", file: "identity.json".to_owned(), source });
+    }
+    Ok(())
+}
+
 impl Identified for Folder {
     fn journal_id(&self) -> &str {
         &self.id
     }
 
     fn take_epoch(&mut self, seen: Epoch) -> Result<Epoch, Error> {
+        alive()?;
         let mut epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         *epoch = Epoch(epoch.0.max(seen.0) + 1);
         Ok(*epoch)
@@ -52,6 +64,7 @@ impl Identified for Folder {
     }
 
     fn remember_indices(&mut self, indices: Indices) -> Result<(), Error> {
+        alive()?;
         *self.indices.lock().unwrap_or_else(PoisonError::into_inner) = indices;
         Ok(())
     }

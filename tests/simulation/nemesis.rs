@@ -7,6 +7,7 @@ use projectord::model::Lsn;
 use projectord::pipeline::run::{Ask, ReplayTarget};
 
 use super::cluster::Fault;
+use super::points;
 use super::world::World;
 
 /// What a run is about: most runs are about a few things, so that each is seen at work alone too.
@@ -95,6 +96,21 @@ impl World {
                 self.disk.killed();
                 self.start();
             }
+        }
+    }
+
+    /// The process died at a named point: as by kill -9, or with the machine's power.
+    pub fn take_the_dead_away(&mut self) {
+        let Some((point, with_power)) = points::bury() else { return };
+        self.watch.trace(format_args!("died at {point}"));
+        self.stopping = false;
+        self.process = None;
+        if with_power {
+            self.watch.note("the power went at a failpoint");
+            self.cut_power();
+        } else {
+            self.watch.note("killed at a failpoint");
+            self.disk.killed();
         }
     }
 

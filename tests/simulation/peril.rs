@@ -175,6 +175,7 @@ impl World {
                 self.disk.restore(&backup);
                 self.folder = folder;
                 self.truth.restore(chronicle);
+                self.twin = None;
                 self.must_refuse = None;
                 let mut server = self.server();
                 server.disconnect("planned: the process is gone");
@@ -183,7 +184,13 @@ impl World {
                 }
                 drop(server);
                 self.sink.cluster().forget_requests();
-                self.allow(&["slot-advanced", "index-foreign", "alias-foreign", "store-ahead"]);
+                self.allow(&[
+                    "slot-advanced",
+                    "index-foreign",
+                    "alias-foreign",
+                    "store-ahead",
+                    "publication-changed",
+                ]);
             }
             None => {
                 self.watch.note("unsafe: a bit flips in the journal");
@@ -194,6 +201,7 @@ impl World {
                     "store-ahead",
                     "journal-other",
                     "journal-newer",
+                    "publication-changed",
                 ]);
                 self.rotten = true;
                 self.truth.rotten = true;

@@ -22,12 +22,15 @@ use super::cluster::Elastic;
 use super::disk::Disk;
 use super::folder::Folder;
 use super::machine::{Hands, Virtual, machine};
+use super::points;
 use super::postgres::gate::{PUBLICATION, SLOT};
 use super::postgres::source::Postgres;
 
 pub struct Process {
     runtime: Runtime,
     running: Option<JoinHandle<Result<(), Error>>>,
+    /// It dies at no named point.
+    pub spared: bool,
     hands: Hands,
     stop: watch::Sender<bool>,
     asks: mpsc::Sender<Asked>,
@@ -45,6 +48,8 @@ pub struct Birth<'a> {
     pub source: Arc<Postgres>,
     pub sink: Arc<Elastic>,
     pub projections: Vec<ProjectionFile>,
+    /// The journal's, where it is not the default.
+    pub quota: Option<u64>,
 }
 
 /// Limits so small that everything large happens to a few rows.
@@ -98,18 +103,21 @@ impl Process {
         let (store, checkpoints) = birth.disk.open();
         let (stop, stopped) = watch::channel(false);
         let (asks, asked) = mpsc::channel(16);
+        let machine = machine(birth.clock, &hands, random.u64(..));
+        let mut options = options(random);
+        options.journal.quota_bytes = birth.quota.unwrap_or(options.journal.quota_bytes);
         let status = Arc::new(RwLock::new(Status::default()));
         let parts = Parts {
             folder: Box::new(birth.folder.clone()),
             files: Arc::new(birth.disk.files.clone()),
             engine: Arc::clone(&store),
-            machine: machine(birth.clock, &hands, random.u64(..)),
+            machine,
             source: birth.source,
             sink: birth.sink,
             observer: Arc::new(Nobody),
             checkpoints,
             projections: birth.projections,
-            options: options(random),
+            options,
         };
         let outside = Outside { stop: stopped, asks: asked, status: Arc::clone(&status) };
         let running = runtime.spawn(run(parts, outside));
@@ -117,6 +125,7 @@ impl Process {
         Process {
             runtime,
             running: Some(running),
+            spared: false,
             hands,
             stop,
             asks,
@@ -127,13 +136,20 @@ impl Process {
         }
     }
 
+    /// Runs a piece of it, unless it has died.
+    fn piece<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        if self.spared { Some(work()) } else { points::within(work) }
+    }
+
     /// Lets the tasks of the runtime run for a while.
     pub fn drain(&self, rounds: u32) {
         let _inside = self.runtime.enter();
-        self.runtime.block_on(async {
-            for _ in 0..rounds {
-                tokio::task::yield_now().await;
-            }
+        self.piece(|| {
+            self.runtime.block_on(async {
+                for _ in 0..rounds {
+                    tokio::task::yield_now().await;
+                }
+            });
         });
     }
 
@@ -151,7 +167,7 @@ impl Process {
         let mut work = works.swap_remove(at);
         drop(works);
         let name = work.name();
-        let turn = work.turn();
+        let turn = self.piece(|| work.turn())?;
         if turn != Turn::Ended {
             self.hands.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
         }
@@ -163,10 +179,7 @@ impl Process {
         let _inside = self.runtime.enter();
         let job = self.hands.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match job {
-            Some(job) => {
-                job();
-                true
-            }
+            Some(job) => self.piece(job).is_some(),
             None => false,
         }
     }

@@ -11,6 +11,7 @@ use projectord::store::engine::{Engine, Read, Space};
 use projectord::store::meta;
 
 use super::desk::Fate;
+use super::points;
 use super::postgres::gate::SLOT;
 use super::process::journal_options;
 use super::world::{Broken, End, World};
@@ -86,11 +87,15 @@ impl World {
             self.watch.count(format!("the process ended by a failure: {code}"));
             return Ok(());
         }
+        if code == "store" && std::mem::take(&mut self.trouble.engine_fails) {
+            self.watch.note("the process ended by a failure of the store's engine");
+            return Ok(());
+        }
         Err(format!("ended without reason: {text}"))
     }
 
     fn mend_refusal(&mut self, code: &str, text: &str) -> Result<(), Broken> {
-        self.must_refuse = None;
+        let due = self.must_refuse.take();
         match code {
             "source-other-system" => {
                 // The operator reads which one it has to be: the journal may be from any of them.
@@ -99,6 +104,12 @@ impl World {
                 self.server().system_identifier = ours.expect("the refusal names both servers");
             }
             "source-sync-standby" => self.server().standby_names.clear(),
+            // A daemon that may make them does, at its next start; what was missed is refused then.
+            "publication-missing" | "publication-lacks-table" => {
+                self.must_refuse = due;
+                return Ok(());
+            }
+            "alias-foreign" if self.give_the_alias_back() => return Ok(()),
             "sink-index-gone" | "sink-other-writer" | "sink-epoch" => return Ok(()), // starting again is enough
             "slot-missing"
             | "slot-lost"
@@ -131,13 +142,18 @@ impl World {
         });
         self.server().down = false;
         for _ in 0..400 {
-            runtime.block_on(tokio::task::yield_now());
-            if running.is_finished() {
+            points::within(|| runtime.block_on(tokio::task::yield_now()));
+            if running.is_finished() || points::is_dead() {
                 break;
             }
             self.end_transactions();
             self.server().notice_abandoned();
             self.desk.serve(&mut self.random, Fate::Goes);
+        }
+        if points::is_dead() {
+            drop(runtime);
+            self.take_the_dead_away();
+            return self.rebuild();
         }
         if !running.is_finished() {
             return Err("a rebuild does not end".to_owned());
@@ -248,6 +264,9 @@ impl World {
         }
         if let Some(code) = self.must_refuse {
             return Err(format!("{code} was not refused"));
+        }
+        if self.twin.is_some() {
+            return Err("the first of two daemons has not stopped".to_owned());
         }
         if !self.sink.is_idle() {
             return Err("the sink is busy".to_owned());

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::watch::Watch;
 use super::world::{End, World};
+use super::{points, regressions};
 
 /// What a seed came to.
 pub struct Ran {
@@ -20,6 +21,7 @@ pub fn seed(seed: u64, limit: u64, loud: bool) -> Ran {
     let watch = Watch::new(loud);
     let mut steps = 0;
     let ran = catch_unwind(AssertUnwindSafe(|| {
+        points::begin(seed, regressions::is_of_the_first_world(seed));
         let mut world = World::new(seed, watch.clone());
         let end = world.run(limit);
         (end, world.steps)
@@ -35,7 +37,9 @@ pub fn seed(seed: u64, limit: u64, loud: bool) -> Ran {
             Err(format!("panicked: {}", text.unwrap_or_default()))
         }
     };
-    Ran { seed, end, steps, hash: watch.hash(), counts: watch.counts() }
+    let mut counts = watch.counts();
+    counts.extend(points::sums());
+    Ran { seed, end, steps, hash: watch.hash(), counts }
 }
 
 /// What many seeds came to.

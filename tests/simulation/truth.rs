@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use projectord::journal::entry::Record;
-use projectord::model::{EntryNo, Version};
+use projectord::model::{EntryNo, Epoch, Version};
 use projectord::pipeline::Status;
 use projectord::store::dirty;
 use projectord::store::memory::State as Store;
@@ -24,6 +24,8 @@ use super::watch::Watch;
 pub struct Truth {
     schema: Arc<Schema>,
     pub chronicle: Chronicle,
+    /// The same, of daemons up to an epoch: a copy of their folder has gone ways of its own since.
+    former: BTreeMap<Epoch, Chronicle>,
     /// What feeds an index: the shape, and the entry before which the index was not there.
     indices: BTreeMap<String, Fed>,
     documents: HashMap<(usize, i64), Rc<Documents>>,
@@ -58,6 +60,7 @@ impl Truth {
         Truth {
             schema,
             chronicle: Chronicle::default(),
+            former: BTreeMap::new(),
             indices: BTreeMap::new(),
             documents: HashMap::new(),
             accepted: HashMap::new(),
@@ -72,11 +75,25 @@ impl Truth {
     pub fn restore(&mut self, chronicle: Chronicle) {
         self.chronicle = chronicle.restored_after(&self.chronicle);
         self.newest.clear();
+        self.former.clear(); // epochs begin anew there, too
     }
 
     /// Entries that have become durable.
     pub fn read(&mut self, records: &[Record], server: &Server, watch: &Watch) {
         self.chronicle.read(records, server, watch);
+    }
+
+    /// What daemons up to this epoch have sent means the entries as they are now.
+    pub fn divide(&mut self, epoch: Epoch) {
+        self.former.insert(epoch, self.chronicle.clone());
+    }
+
+    fn number_of(&self, version: Version) -> i64 {
+        let entry = version.entry();
+        match self.former.range(version.epoch()..).next() {
+            Some((_, chronicle)) => chronicle.number_at(entry),
+            None => self.chronicle.number_at(entry),
+        }
     }
 
     /// Notices indices that were made since the last look.
@@ -134,7 +151,7 @@ impl Truth {
                 return Err(format!("a write to index {}, which nobody made", write.index));
             };
             let entry = write.version.entry();
-            let number = self.chronicle.number_at(entry);
+            let number = self.number_of(write.version);
             let state = &server.archive[&number];
             let expected = oracle::document(&self.schema, &fed.shape, state, &write.id);
             let found = write.body.as_deref().map(parsed);

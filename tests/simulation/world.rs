@@ -19,12 +19,15 @@ use super::disk::{Backup, Disk};
 use super::folder::Folder;
 use super::machine::Virtual;
 use super::nemesis::Plan;
+use super::points;
 use super::postgres::Server;
 use super::postgres::source::Postgres;
 use super::process::{Birth, Process};
 use super::schema::Schema;
 use super::shape::{self, Shape};
+use super::trouble::Trouble;
 use super::truth::Truth;
+use super::twin::Twin;
 use super::watch::Watch;
 use super::worse::{WALSENDER, Worse};
 
@@ -50,8 +53,10 @@ pub struct World {
     pub disk: Disk,
     pub folder: Folder,
     pub process: Option<Process>,
+    pub twin: Option<Twin>,
     pub truth: Truth,
     pub plan: Plan,
+    pub trouble: Trouble,
     pub backup: Option<(Backup, Folder, Chronicle)>,
     /// Refusals that are right, whenever they come.
     pub allowed: BTreeSet<&'static str>,
@@ -91,10 +96,14 @@ impl World {
             sets = worse;
         }
         let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn, worse };
+        let trouble = Trouble::draw(seed);
+        let sink = Elastic::new(desk.clone(), watch.clone());
+        sink.cluster().very_late = trouble.is_late();
         World {
             plan: Plan::draw(&mut random),
+            trouble,
             disk: Disk::new(watch.clone()),
-            sink: Arc::new(Elastic::new(desk.clone(), watch.clone())),
+            sink: Arc::new(sink),
             truth: Truth::new(Arc::clone(&schema)),
             folder: Folder::new(seed),
             clock: Virtual::default(),
@@ -106,6 +115,7 @@ impl World {
             set: 0,
             desk,
             process: None,
+            twin: None,
             backup: None,
             allowed: BTreeSet::new(),
             must_refuse: None,
@@ -132,6 +142,7 @@ impl World {
     }
 
     pub fn start(&mut self) {
+        let _ = points::bury(); // somebody was quicker to kill it
         self.watch.note("the process starts");
         let shapes = self.shapes();
         let projections = shapes.iter().map(|shape| ProjectionFile {
@@ -145,6 +156,7 @@ impl World {
             source: Arc::clone(&self.source),
             sink: Arc::clone(&self.sink),
             projections: projections.collect(),
+            quota: self.trouble.quota,
         };
         let process = Process::start(birth, self.truth.chronicle.next(), &mut self.random);
         process.drain(2);
@@ -165,6 +177,12 @@ impl World {
         } else {
             self.wild_step();
         }
+        if points::is_dead() {
+            self.applied = true; // perhaps: it died in the middle of a turn
+            self.learn()?;
+            self.take_the_dead_away();
+        }
+        self.turn_the_twin()?;
         self.look_at_the_process()?;
         self.check()?;
         self.check_confirmed()
@@ -172,6 +190,7 @@ impl World {
 
     fn wild_step(&mut self) {
         self.dangerous_moment();
+        self.later_trouble();
         if self.random.u32(..1_000) < self.plan.nemesis {
             return self.nemesis();
         }
@@ -227,7 +246,7 @@ impl World {
         let fault = if self.plan.fails(&mut self.random) {
             Fault::ALL[self.random.usize(..Fault::ALL.len())]
         } else {
-            self.source.worse.fault()
+            self.trouble.fault().unwrap_or_else(|| self.source.worse.fault())
         };
         self.sink.serve(&mut self.random, fault);
     }
@@ -256,7 +275,11 @@ impl World {
                 self.applied |= name == "apply";
                 self.watch.trace(format_args!("turn: {name}"));
             }
-            Some((name, turn @ Turn::Ended)) => self.watch.trace(format_args!("turn: {name} {turn:?}")),
+            Some((name, turn @ Turn::Ended)) => {
+                // Its last batch may have been written although it failed.
+                self.applied |= name == "apply";
+                self.watch.trace(format_args!("turn: {name} {turn:?}"));
+            }
             _ => {}
         }
     }
@@ -266,69 +289,6 @@ impl World {
         let next = self.clock.until_next().unwrap_or(Duration::from_millis(200));
         self.clock.advance(next.min(Duration::from_secs(20)));
         self.drain();
-    }
-
-    fn work_in_the_database(&mut self) {
-        let mut random = self.random.fork();
-        let mut server = self.server();
-        if server.down {
-            return;
-        }
-        let running = server.running();
-        let unseen = server.logged_unseen();
-        let one = |random: &mut Rng, of: &[u32]| of[random.usize(..of.len())];
-        match random.u8(..20) {
-            0..4 if running.len() < 3 => drop(server.begin(&mut random)),
-            4..11 if !running.is_empty() => {
-                let xid = one(&mut random, &running);
-                for _ in 0..random.usize(1..4) {
-                    server.deed(xid, &mut random);
-                }
-            }
-            11 if !running.is_empty() => server.savepoint(one(&mut random, &running)),
-            12 if !running.is_empty() => {
-                let xid = one(&mut random, &running);
-                if server.end_savepoint(xid, random.bool()) {
-                    self.watch.note("database: a subtransaction was rolled back");
-                }
-            }
-            13..16 if !running.is_empty() => {
-                let xid = one(&mut random, &running);
-                if random.u8(..6) == 0 {
-                    self.watch.note("database: a transaction was rolled back");
-                    server.roll_back(xid);
-                } else {
-                    let flush = random.u8(..4) > 0;
-                    server.commit(xid, flush);
-                    if !flush {
-                        self.watch.note("database: an asynchronous commit");
-                    }
-                    if random.bool() {
-                        server.show(xid);
-                    }
-                }
-            }
-            16..19 if !unseen.is_empty() => server.show(one(&mut random, &unseen)),
-            _ => {
-                let xid = server.begin(&mut random);
-                for _ in 0..random.usize(1..6) {
-                    server.deed(xid, &mut random);
-                }
-                server.commit(xid, true);
-                server.show(xid);
-            }
-        }
-    }
-
-    pub fn end_transactions(&mut self) {
-        let mut server = self.server();
-        if let Some(xid) = server.running().first().copied() {
-            server.commit(xid, true);
-        }
-        for xid in server.logged_unseen() {
-            server.show(xid);
-        }
-        server.flush();
     }
 
     fn database_serves(&mut self) {
@@ -384,7 +344,11 @@ impl World {
             if self.truth.check_promises(&view, &cluster, &server)? {
                 self.watch.note("check: what is projected is in the sink");
             }
-            self.truth.check_status(&process.status(), &view, &cluster, &server)?;
+            let status = process.status();
+            self.truth.check_status(&status, &view, &cluster, &server)?;
+            drop((server, cluster));
+            let full = |trouble: &String| trouble.contains("journal-full") || trouble.contains("(rule 2)");
+            self.notice_a_full_journal(status.trouble.as_ref().is_some_and(full));
         }
         Ok(())
     }

@@ -24,6 +24,11 @@ const SLOT_EVERY: Duration = Duration::from_secs(5);
 /// How long that may take: the loops go on meanwhile, but nobody is answered.
 const STATUS_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// Only that ends the daemon here: whatever else is refused, requests will say, too, and are tried again.
+fn is_foreign(error: &crate::sink::Error) -> bool {
+    matches!(error, crate::sink::Error::Refused { code: "alias-foreign", .. })
+}
+
 impl<E: Engine> Running<E> {
     /// Everything that is looked after while running, connected or not.
     pub(super) async fn upkeep(&mut self, connected: bool) -> Result<(), Error> {
@@ -97,6 +102,8 @@ impl<E: Engine> Running<E> {
 
     /// Lets aliases lead to generations whose first scan is delivered; looks whether indices are still ours.
     pub(super) async fn publish_ready(&mut self) -> Result<(), Error> {
+        // Looked first: after a pause the alias may be another daemon's to move (rule 37).
+        self.look_at_indices().await?;
         let published = look(&self.board);
         for state in &published.generations {
             let Some(spec) = self.report.specs.iter().find(|spec| spec.generation == state.generation) else {
@@ -131,7 +138,7 @@ impl<E: Engine> Running<E> {
                 }
             }
         }
-        self.look_at_indices().await
+        Ok(())
     }
 
     async fn look_at_indices(&mut self) -> Result<(), Error> {
@@ -145,8 +152,13 @@ impl<E: Engine> Running<E> {
             return Ok(());
         }
         self.report.looked = now;
+        let published = look(&self.board);
         for spec in self.report.specs.clone() {
-            let Ok(found) = self.sink.look(&spec).await else { continue }; // later
+            let found = match self.sink.look(&spec).await {
+                Ok(found) => found,
+                Err(error) if is_foreign(&error) => return Err(error.into()),
+                Err(_) => continue, // later
+            };
             let refused = |code, reason: String, hint: String| Err(Error::Refused { code, reason, hint });
             match found {
                 None => {
@@ -172,6 +184,15 @@ impl<E: Engine> Running<E> {
                     );
                 }
                 Some(_) => {}
+            }
+            // Somebody may have removed the readers' alias, or led it back to an older index: it is put right. One
+            // that leads to theirs is not ours to move.
+            let live = published.generations.iter().find(|state| state.generation == spec.generation);
+            if live.is_some_and(|state| state.published) {
+                match self.sink.publish(&spec).await {
+                    Err(error) if is_foreign(&error) => return Err(error.into()),
+                    Ok(()) | Err(_) => {} // later
+                }
             }
         }
         Ok(())

@@ -33,6 +33,27 @@ const COPY_MAGIC: &[u8; 8] = b"pjmemory";
 pub struct Memory {
     history: Mutex<History>,
     batch_open: AtomicBool,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// What may become of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No room.
+    Full,
+    Broken,
+    /// It is done, and whoever asked for it hears that it failed.
+    Unheard,
+}
+
+impl Fault {
+    fn error(self) -> Error {
+        let (operation, reason) = ("commit", "planned".to_owned());
+        match self {
+            Fault::Full => Error::Full { operation, reason },
+            Fault::Broken | Fault::Unheard => Error::Broken { operation, reason },
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,7 +76,7 @@ impl Memory {
 
     /// The store that a start after kill -9 finds.
     pub fn restarted(&self) -> Memory {
-        Memory { history: Mutex::new(self.history().clone()), batch_open: AtomicBool::new(false) }
+        Memory { history: Mutex::new(self.history().clone()), ..Memory::default() }
     }
 
     /// A store that a start after a power cut may find: one of the commits since the last sync, which one
@@ -74,7 +95,7 @@ impl Memory {
     /// A store that begins with this state, synced.
     pub fn from_state(state: State) -> Memory {
         let history = History { last: state, older: VecDeque::new() };
-        Memory { history: Mutex::new(history), batch_open: AtomicBool::new(false) }
+        Memory { history: Mutex::new(history), ..Memory::default() }
     }
 
     /// Reads a file that [`Engine::copy_to`] wrote.
@@ -86,6 +107,11 @@ impl Memory {
             reason: format!("{}: cut short or not a copy", path.display()),
         })?;
         Ok(Memory::from_state(state))
+    }
+
+    /// The next commit fails.
+    pub fn fail_next_commit(&self, fault: Fault) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -210,13 +236,17 @@ impl Batch for WriteBatch<'_> {
     }
 
     fn commit(mut self) -> Result<(), Error> {
+        let fault = self.memory.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(fault) = fault.filter(|fault| *fault != Fault::Unheard) {
+            return Err(fault.error());
+        }
         let mut history = self.memory.history();
         let before = std::mem::replace(&mut history.last, std::mem::take(&mut self.state));
         if history.older.len() == COMMITS_KEPT_MAX {
             history.older.pop_front();
         }
         history.older.push_back(before);
-        Ok(())
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 }
 

@@ -4,14 +4,21 @@ use projectord::model::{Document, Epoch, Outcome};
 use projectord::sink::{Answer, Error, IndexSpec, PreparedIndex, Sink};
 use tokio::sync::oneshot;
 
-use super::{Cluster, Elastic, Request, foreign};
+use super::{Answered, Cluster, Elastic, Request, foreign};
 use crate::desk::Fate;
+use crate::points;
 
 fn retry<T>(operation: &'static str, reason: String) -> Result<T, Error> {
     Err(Error::Retry { operation, reason })
 }
 
 impl Elastic {
+    fn arrive(&self, documents: Vec<Document>, answer: oneshot::Sender<Answered>) {
+        let mut cluster = self.cluster();
+        let sent = cluster.now;
+        cluster.arrived.push_back(Request { documents, answer: Some(answer), sent, due: sent });
+    }
+
     /// A call that happens at one step and answers at another.
     async fn call<T>(
         &self,
@@ -72,16 +79,26 @@ impl Sink for Elastic {
     fn look<'a>(&'a self, spec: &'a IndexSpec) -> Answer<'a, Result<Option<PreparedIndex>, Error>> {
         Box::pin(self.call("look at the index", |cluster| {
             let durable = !cluster.asynchronous;
+            if cluster.indices.get(&spec.index).is_some_and(|index| index.unwritable) {
+                return Err(Error::Refused {
+                    code: "alias-foreign",
+                    operation: "look at the index",
+                    reason: "planned: somebody removed the write alias".to_owned(),
+                    hint: "Start the daemon again".to_owned(),
+                });
+            }
             Ok(cluster.indices.get(&spec.index).map(|index| index.prepared(false, durable)))
         }))
     }
 
     fn send<'a>(&'a self, documents: &'a [Document]) -> Answer<'a, Result<Vec<Outcome>, Error>> {
         let (answer, answered) = oneshot::channel();
-        let request =
-            Request { documents: documents.to_vec(), answer: Some(answer), due: Default::default() };
+        let documents = documents.to_vec();
         Box::pin(async move {
-            self.cluster().arrived.push_back(request);
+            if points::is_dead() {
+                return std::future::pending().await;
+            }
+            self.arrive(documents, answer);
             match answered.await {
                 Ok(answer) => answer,
                 Err(_) => retry("send documents", "planned: the connection is lost".to_owned()),
