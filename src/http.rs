@@ -41,7 +41,7 @@ pub const READY_LAG_SECONDS_MAX: f64 = 60.0;
 /// What is served, whoever knows it. Called at every request; must not block.
 pub trait Watch: Send + Sync + 'static {
     fn status(&self) -> Status;
-    /// Whether every loop has moved lately; the error names the one that has not.
+    /// Whether the loops run. One that hangs in a system call still counts: lag tells of it.
     fn alive(&self) -> Result<(), String>;
 }
 
@@ -151,7 +151,7 @@ fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
 }
 
 async fn index() -> &'static str {
-    "projectord\n\n/metrics  for Prometheus\n/healthz  200 while every loop moves\n/readyz   200 while documents are up to date\n/status   everything, as JSON\n"
+    "projectord\n\n/metrics  for Prometheus\n/healthz  200 while the loops run\n/readyz   200 while documents are up to date\n/status   everything, as JSON\n"
 }
 
 async fn exposition(State(shared): State<Arc<Shared>>) -> Response {
@@ -215,7 +215,7 @@ mod tests {
             self.0.lock().unwrap().clone()
         }
         fn alive(&self) -> Result<(), String> {
-            if self.0.lock().unwrap().state == "stuck" { Err("apply stands still".into()) } else { Ok(()) }
+            if self.0.lock().unwrap().state == "ended" { Err("the loops have ended".into()) } else { Ok(()) }
         }
     }
 
@@ -282,7 +282,7 @@ mod tests {
             ("streaming", None, 61.0, 200, 503),
             ("streaming", Some("slot-lost: gone"), 0.0, 200, 503),
             ("backfilling", None, 0.0, 200, 503),
-            ("stuck", None, 0.0, 503, 503),
+            ("ended", None, 0.0, 503, 503),
         ] {
             set(state, trouble, lag);
             for (path, code) in [("/healthz", health), ("/readyz", ready)] {

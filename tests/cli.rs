@@ -15,8 +15,18 @@ use projectord::pipeline::Status;
 use projectord::pipeline::status::ProjectionStatus;
 use projectord::shutdown;
 
-const COMMANDS: [&str; 9] =
-    ["run", "check", "status", "setup-sql", "journal", "quarantine", "backfill", "replay", "completions"];
+const COMMANDS: [&str; 10] = [
+    "run",
+    "check",
+    "status",
+    "setup-sql",
+    "journal",
+    "quarantine",
+    "backfill",
+    "rebuild",
+    "replay",
+    "completions",
+];
 
 /// A folder with a configuration and one projection.
 fn folder() -> tempfile::TempDir {

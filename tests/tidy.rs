@@ -1,6 +1,8 @@
 //! The rules of the house, checked by reading the sources: who may import whom, what quiet rooms must not
 //! touch, how long a file may be. Every check is fed a planted violation as well, so that it is known to fail.
 
+#[path = "tidy/docker.rs"]
+mod docker;
 #[path = "tidy/planted.rs"]
 mod planted;
 #[path = "tidy/proof.rs"]

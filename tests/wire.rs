@@ -43,6 +43,7 @@ async fn each_way_to_prove_who_we_are_works_and_each_failure_has_its_code() {
         ("scrammed", None, "source-auth"),
         ("nobody", Some("right"), "source-auth"),
         ("secure", Some("right"), "source-auth"),
+        ("plain", Some("right"), "source-auth"), // asked for in clear text, over an open network
     ] {
         assert_eq!(outcome(&cluster.tcp(user, password)).await, expected, "{user} {password:?}");
     }

@@ -31,8 +31,9 @@ SETTINGS
     give_to_server_user "$folder/config" "$folder/data" "$folder/logs" "$folder/tmp" "$folder/home"
     (
         cd "$folder/home"
+        # The launcher is a JVM as well, and leaves folders where it takes the temporary ones from.
         exec "${AS_SERVER_USER[@]}" env ES_JAVA_HOME="$java" ES_PATH_CONF="$folder/config" ES_TMPDIR="$folder/tmp" \
-            HOME="$folder/home" "$program/bin/elasticsearch" >"$folder/elasticsearch.log" 2>&1
+            CLI_JAVA_OPTS="-Djava.io.tmpdir=$folder/tmp" HOME="$folder/home" "$program/bin/elasticsearch" >"$folder/elasticsearch.log" 2>&1
     ) &
     ES_PID=$!
     ES_URL=http://127.0.0.1:$port

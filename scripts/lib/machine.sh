@@ -116,10 +116,20 @@ java_home() {
     [ -n "$best" ] && echo "$best"
 }
 
+# Whether C programs can be made: gcc may be there without a C library to link with.
+can_link() {
+    local program status=0
+    command -v cc >/dev/null || return 1
+    program=$(mktemp)
+    echo 'int main(void) { return 0; }' | cc -x c -o "$program" - 2>/dev/null || status=1
+    rm -f "$program"
+    return "$status"
+}
+
 # Installs what building, testing and the demo need and this machine lacks. Rust is taken as given.
 install_tools() {
     command -v cargo >/dev/null || die "cargo is missing: install Rust first"
-    install_package cc gcc
+    can_link || apt_install gcc libc6-dev
     install_package setpriv util-linux
     install_package flock util-linux
     install_package ps procps

@@ -71,7 +71,7 @@ pub fn start(
             ingest: parts::ingest(config),
             deliver: parts::deliver(config),
             backfill: parts::backfill(config),
-            checkpoint_bytes: parts::checkpoint_bytes(config),
+            checkpoint_bytes: config.store.checkpoint_bytes,
             stop_within: config.limits.shutdown,
             slot: config.source.slot.clone(),
             publication: config.source.publication.clone(),

@@ -49,15 +49,9 @@ pub fn sink(config: &Config) -> Result<Arc<dyn Sink>, Failure> {
             let limit = config.delivery.bulk_bytes as usize; // at most 64 MiB
             Arc::new(elasticsearch::Elasticsearch::new(options)?.with_request_bytes_max(limit))
         }
-        SinkConfig::Ndjson { path } => Arc::new(ndjson::Ndjson::file(path)?),
+        SinkConfig::Ndjson { path: Some(path) } => Arc::new(ndjson::Ndjson::file(path)?),
+        SinkConfig::Ndjson { path: None } => Arc::new(ndjson::Ndjson::stdout()),
     })
-}
-
-/// Journaled bytes between two copies of the store. Only a copy lets segments go, so several have to fit into
-/// the journal's quota whatever the file says: else the journal would be full before the first.
-pub fn checkpoint_bytes(config: &Config) -> u64 {
-    const CHECKPOINTS_IN_QUOTA: u64 = 4;
-    config.store.checkpoint_bytes.min(config.limits.quota_bytes / CHECKPOINTS_IN_QUOTA)
 }
 
 pub fn journal(config: &Config) -> journal::Options {

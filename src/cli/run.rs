@@ -18,7 +18,7 @@ use crate::shutdown::{self, Stop};
 /// Run the daemon until SIGTERM or SIGINT
 ///
 /// The first signal finishes what is in flight, the second ends at once; neither loses anything. Tells systemd
-/// when it is ready and keeps its watchdog fed while every loop moves.
+/// when it is ready and keeps its watchdog fed while the loops run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("Examples:\n  projectord run\n  projectord run --config /etc/projectord/projectord.yaml --log-level debug\n\n{}\n  130, 143  ended at once by a second SIGINT or SIGTERM", super::EXIT_CODES))]
 pub struct Args {
@@ -107,7 +107,7 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Feeds the watchdog at half its time for as long as every loop moves.
+/// Feeds the watchdog at half its time for as long as the loops run.
 async fn feed_watchdog(watch: Arc<dyn http::Watch>, mut stop: Stop) {
     let Some(period) = sd_notify::watchdog_enabled() else { return };
     loop {

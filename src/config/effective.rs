@@ -1,6 +1,8 @@
 //! The configuration in force as JSON, for `check --json`. Written by hand, so that a new field is shown
 //! because somebody decided so, and a secret never is.
 
+use std::path::Path;
+
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -68,7 +70,9 @@ pub(super) fn json(config: &Config) -> Value {
 
 fn sink_json(sink: &Sink) -> Value {
     match sink {
-        Sink::Ndjson { path } => json!({ "kind": "ndjson", "path": path }),
+        Sink::Ndjson { path } => {
+            json!({ "kind": "ndjson", "path": path.as_deref().unwrap_or(Path::new("-")) })
+        }
         Sink::Elasticsearch(options) => json!({
             "kind": "elasticsearch",
             "urls": options.urls,

@@ -125,7 +125,7 @@ pub fn parse(path: &Path, source: &str, environment: Environment<'_>) -> Result<
     let projections = projections::read(&top, folder);
     let http = http::read(top.section("http"));
     let limits = limits::read(top.section("limits"));
-    let store = store::read(top.section("store"));
+    let store = store::read(top.section("store"), limits.quota_bytes);
     let log = log::read(top.section("log"));
     top.end();
 

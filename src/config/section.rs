@@ -249,11 +249,11 @@ impl<'a> Section<'a> {
     }
 
     pub fn size(&self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
-        let parse = |text: &str| {
-            let bytes = quantity::size(text)?;
-            within(bytes, &range, quantity::size_text)
-        };
-        self.parsed(key, parse).map_or(default, |given| given.value)
+        self.given_size(key, range).map_or(default, |given| given.value)
+    }
+
+    pub fn given_size(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Given<u64>> {
+        self.parsed(key, |text| within(quantity::size(text)?, &range, quantity::size_text))
     }
 
     /// One of a closed set of words.

@@ -15,7 +15,8 @@ pub enum Sink {
     Elasticsearch(Options),
     /// One JSON line per document action, for looking at.
     Ndjson {
-        path: PathBuf,
+        /// Nothing: standard output.
+        path: Option<PathBuf>,
     },
 }
 
@@ -58,12 +59,16 @@ pub(super) fn read(section: Section<'_>) -> (Sink, Delivery) {
     (sink, delivery)
 }
 
-fn ndjson(section: &Section<'_>) -> PathBuf {
-    let path = section.path("path");
-    if path.is_none() && !section.has("path") {
-        section.missing("path", "the file to write, such as path: documents.ndjson");
+/// Nothing for `-`.
+fn ndjson(section: &Section<'_>) -> Option<PathBuf> {
+    if !section.has("path") {
+        section.missing(
+            "path",
+            "the file to write, such as path: documents.ndjson, or path: '-' for standard output",
+        );
     }
-    path.map(|given| given.value).unwrap_or_default()
+    let written = section.text("path")?;
+    (written.value != "-").then(|| section.path("path"))?.map(|given| given.value)
 }
 
 fn elasticsearch(section: &Section<'_>) -> Options {

@@ -91,6 +91,14 @@ fn mistakes_are_reported_at_their_places() {
             vec![(5, 1, "bad-value", "four segments")],
         ),
         (
+            format!("{SMALL}store: {{checkpoint_bytes: 5GiB}}\n"), // the quota is 16 GiB
+            vec![(5, 27, "bad-value", "a quarter of 'quota_bytes', 4GiB")],
+        ),
+        (
+            format!("{SMALL}limits: {{quota_bytes: 1GiB}}\nstore: {{checkpoint_bytes: 1GiB}}\n"),
+            vec![(6, 27, "bad-value", "256MiB")],
+        ),
+        (
             format!("{SMALL}store: {{durability: comit}}\n"),
             vec![(5, 21, "bad-value", "did you mean 'commit'?")],
         ),
@@ -151,6 +159,11 @@ fn a_small_file_gets_every_default() {
     assert_eq!(config.source.slot, "projectord");
     assert_eq!(config.http.listen, Some(http::DEFAULT_LISTEN));
     assert_eq!(config.limits.shutdown, Duration::from_secs(30));
+    // By default several checkpoints fit into any quota.
+    assert_eq!(config.store.checkpoint_bytes, 1 << 30);
+    let small =
+        load_text(folder.path(), &format!("{SMALL}limits: {{quota_bytes: 1GiB, retain_bytes: 1GiB}}\n"));
+    assert_eq!(small.unwrap().store.checkpoint_bytes, 256 << 20);
     assert!(config.warnings.is_empty());
 }
 

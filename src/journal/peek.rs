@@ -91,7 +91,7 @@ pub struct Torn {
 
 /// Reads one segment from its beginning.
 pub struct Look {
-    /// What was in force in front of the first entry: Facts, Connected, and under
+    /// What was in force in front of the first entry: Facts, Intent, Connected, and under
     /// [`Kind::TransactionPart`] the Relation messages.
     pub head: Vec<(Kind, Bytes)>,
     name: String,

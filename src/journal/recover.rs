@@ -103,7 +103,7 @@ pub(super) fn recover(files: &dyn Files, journal_id: &str) -> Result<Recovered, 
         take(&mut recovered, &scanned);
         break;
     }
-    // Before there was a position: the intent may stand further back.
+    // Before there was a position: in older journals, whose heads do not repeat it, the intent stands further back.
     while recovered.end_lsn.is_none()
         && let Some(first) = firsts.pop()
     {
@@ -185,6 +185,7 @@ pub(super) fn scan(file: &dyn File, name: &str, header: Header, up_to: EntryNo) 
     for (kind, bytes) in &header.head {
         match kind {
             Kind::Facts => scanned.facts = Some(bytes.clone()),
+            Kind::Intent => scanned.intent = Some(bytes.clone()),
             Kind::Connected => scanned.connected = Some(bytes.clone()),
             Kind::Position => scanned.end_lsn = position_of(*kind, &[bytes]),
             // In a head it is the number of the entry.

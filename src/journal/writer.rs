@@ -108,9 +108,10 @@ impl Journal {
         // What is in force at the end, not what the last segment began with. Relations are not repeated: the
         // next connection empties them (rule 6), and no row comes before it.
         let facts = recovered.facts.iter().map(|facts| (Kind::Facts, facts.clone()));
+        let intent = recovered.intent.iter().map(|intent| (Kind::Intent, intent.clone()));
         let connected = recovered.connected.iter().map(|connected| (Kind::Connected, connected.clone()));
         let rebuilt = recovered.rebuilt.iter().map(|entry| (Kind::Rebuild, rebuilt_at(*entry)));
-        let head = facts.chain(connected).chain(rebuilt).collect();
+        let head = facts.chain(intent).chain(connected).chain(rebuilt).collect();
         let write_bytes = options.write_bytes;
         let mut journal = Journal {
             files,
@@ -186,7 +187,7 @@ impl Journal {
         self.durable
     }
 
-    /// What the next segment's head will repeat: after opening, facts and connection as they were found.
+    /// What the next segment's head will repeat: after opening, facts, intent and connection as they were found.
     pub fn head(&self) -> &[(Kind, Bytes)] {
         &self.head
     }

@@ -120,10 +120,12 @@ impl Inner {
     }
 
     fn keep(&mut self, spec: &IndexSpec, epoch: Epoch) -> io::Result<()> {
-        let Target::File { path, .. } = &self.target else { return Ok(()) };
         let (journal_id, definition) = (spec.journal_id.clone(), spec.definition.clone());
         self.state.indices.insert(spec.index.clone(), Kept { journal_id, definition, epoch });
-        write_state(&state_path(path), &self.state)
+        match &self.target {
+            Target::Stdout => Ok(()),
+            Target::File { path, .. } => write_state(&state_path(path), &self.state),
+        }
     }
 
     fn recognise(&self, operation: &'static str, spec: &IndexSpec) -> Result<bool, Error> {
@@ -250,7 +252,8 @@ impl Sink for Ndjson {
     fn look<'a>(&'a self, spec: &'a IndexSpec) -> Answer<'a, Result<Option<PreparedIndex>, Error>> {
         Box::pin(async move {
             let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(Some(inner.prepared(&spec.index, false)))
+            let known = inner.state.indices.contains_key(&spec.index);
+            Ok(known.then(|| inner.prepared(&spec.index, false)))
         })
     }
 
@@ -356,8 +359,14 @@ mod tests {
 
     #[tokio::test]
     async fn standard_output_promises_nothing() {
-        let prepared = Ndjson::stdout().prepare(&spec()).await.unwrap();
+        let sink = Ndjson::stdout();
+        // An index that nobody has begun must not look like somebody's.
+        assert!(sink.look(&spec()).await.unwrap().is_none());
+        let prepared = sink.prepare(&spec()).await.unwrap();
         assert_eq!((prepared.epoch, prepared.durable), (Epoch(0), false));
+        sink.claim(&spec(), Epoch(2)).await.unwrap();
+        assert_eq!(sink.look(&spec()).await.unwrap().map(|looked| looked.epoch), Some(Epoch(2)));
+        assert!(Ndjson::stdout().look(&spec()).await.unwrap().is_none(), "it remembers nothing");
     }
 
     #[test]

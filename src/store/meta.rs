@@ -289,8 +289,28 @@ pub fn incomplete_since<R: Read>(read: &R, table: TableId, key: &[u8]) -> Result
 
 /// At most `limit` rows that became incomplete at this entry or later.
 pub fn incomplete<R: Read>(read: &R, since: EntryNo, limit: usize) -> Result<Vec<(TableId, Key)>, Error> {
+    incomplete_under(read, &[INCOMPLETE, b'/'], since, limit)
+}
+
+/// The same, of one table.
+pub fn incomplete_of<R: Read>(
+    read: &R,
+    table: TableId,
+    since: EntryNo,
+    limit: usize,
+) -> Result<Vec<Key>, Error> {
+    let found = incomplete_under(read, &tagged(INCOMPLETE, &table.0.to_be_bytes(), &[]), since, limit)?;
+    Ok(found.into_iter().map(|(_, key)| key).collect())
+}
+
+fn incomplete_under<R: Read>(
+    read: &R,
+    prefix: &[u8],
+    since: EntryNo,
+    limit: usize,
+) -> Result<Vec<(TableId, Key)>, Error> {
     let mut rows = Vec::new();
-    read.scan(Space::Meta, &[INCOMPLETE, b'/'], None, &mut |at, value| {
+    read.scan(Space::Meta, prefix, None, &mut |at, value| {
         let began = value.first_chunk::<8>().map(|bytes| EntryNo(u64::from_be_bytes(*bytes)));
         if let (Some(number), Some(key)) = (at.get(2..4), value.get(8..))
             && began >= Some(since)

@@ -17,7 +17,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chunk_size::{CHUNK_ROWS, adapted};
-use super::key_texts::key_texts;
 use crate::failpoint;
 use crate::journal::entry::{Backfill as Units, Unit};
 use crate::model::{Catalog, EntryNo, Table};
@@ -30,12 +29,10 @@ use crate::pipeline::status::BackfillStatus;
 use crate::planted::{self, Bug};
 use crate::source::{ChunkRange, ChunkRequest, Error, Source};
 use crate::store::engine::Engine;
-use crate::store::meta::{self, UnitState};
+use crate::store::meta::UnitState;
 
 /// Chunks whose markers have not come back yet.
 const CHUNKS_IN_FLIGHT: usize = 4;
-/// Keys of incomplete rows read at a time.
-const KEYS_AT_ONCE: usize = 500;
 /// A marker that has not come back after so long is given up, and with it this attempt.
 const MARKER_WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -84,6 +81,10 @@ impl<E: Engine> Backfill<E> {
             if let Err(interrupted) = self.once().await {
                 return interrupted;
             }
+            // An end that apply did not take (rule 16): nothing else need happen for what is left to be read.
+            if look(&self.board).units.iter().any(|unit| !unit.complete && !unit.again) {
+                continue;
+            }
             if self.changed.changed().await.is_err() {
                 return Interrupted::Lost;
             }
@@ -130,7 +131,7 @@ impl<E: Engine> Backfill<E> {
         Ok(begin)
     }
 
-    async fn marked(&mut self, backfill: Units) -> Result<EntryNo, Interrupted> {
+    pub(super) async fn marked(&mut self, backfill: Units) -> Result<EntryNo, Interrupted> {
         let nonce = self.nonce();
         let done = self.order(Order::Begin { nonce: nonce.clone(), backfill }).await?;
         self.source.emit_marker(&nonce).await?;
@@ -147,7 +148,7 @@ impl<E: Engine> Backfill<E> {
         }
     }
 
-    async fn wait_out(&self) -> Result<(), Interrupted> {
+    pub(super) async fn wait_out(&self) -> Result<(), Interrupted> {
         if planted::is(Bug::NoWaitOut) {
             return Ok(());
         }
@@ -217,6 +218,7 @@ impl<E: Engine> Backfill<E> {
         let mut rows = unit.rows;
         let mut size = self.options.chunk_rows.clamp(CHUNK_ROWS.0, CHUNK_ROWS.1);
         let mut in_flight = Vec::new();
+        let mut appended = begin;
         loop {
             let request = ChunkRequest {
                 begin,
@@ -237,20 +239,21 @@ impl<E: Engine> Backfill<E> {
             in_flight.push(ticket);
             if in_flight.len() >= CHUNKS_IN_FLIGHT || last {
                 for ticket in in_flight.drain(..) {
-                    self.appended(ticket).await?;
+                    appended = self.appended(ticket).await?;
                 }
             }
             if self.is_overtaken(unit, begin)? {
                 return Ok(()); // rule 15: the rest is in the stream
             }
             if last {
-                return Ok(());
+                // Before that nobody knows which rows are incomplete (rule 16).
+                return self.applied(appended).await;
             }
         }
     }
 
     /// Reads a chunk with its marker, and hands it to ingest.
-    async fn chunk(
+    pub(super) async fn chunk(
         &self,
         request: &ChunkRequest<'_>,
     ) -> Result<(oneshot::Receiver<Done>, bool, u64, Option<Vec<String>>, Duration), Interrupted> {
@@ -272,77 +275,6 @@ impl<E: Engine> Backfill<E> {
         }
     }
 
-    /// Rule 16: before a table counts as complete, no row of it may hold a value not known. Rows that became so
-    /// before L and were in no chunk are not there any more: the sweep removes them.
-    async fn fill_incomplete(&mut self, begin: EntryNo, units: &[UnitState]) -> Result<(), Interrupted> {
-        loop {
-            self.caught_up().await?;
-            let keys = self.incomplete_keys(begin)?;
-            if !keys.iter().any(|(table, _)| units.iter().any(|unit| unit.table == *table)) {
-                return Ok(());
-            }
-            self.read_incomplete(begin, units).await?;
-        }
-    }
-
-    /// In steady state the same (rule 16).
-    async fn mend_steady(&mut self) -> Result<(), Interrupted> {
-        let units = look(&self.board).units.clone();
-        self.read_incomplete(EntryNo::ZERO, &units).await
-    }
-
-    /// Reads incomplete rows behind a marker and a wait-out of their own (rule 13): a value is taken only for
-    /// a row that was incomplete before that marker, because of a younger one the SELECT may not know.
-    async fn read_incomplete(&mut self, since: EntryNo, units: &[UnitState]) -> Result<(), Interrupted> {
-        let named = units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
-        let begin = self.marked(Units { begin: EntryNo::ZERO, units: named, keys_only: true }).await?;
-        self.wait_out().await?;
-        self.applied(begin).await?;
-        let mut keys = self.incomplete_keys(since)?;
-        keys.retain(|(table, _)| units.iter().any(|unit| unit.table == *table));
-        let catalog = look(&self.board).compiled.schema.catalog.clone();
-        self.read_keys(begin, &catalog, keys).await
-    }
-
-    fn incomplete_keys(&self, since: EntryNo) -> Result<Vec<(crate::model::TableId, Vec<u8>)>, Interrupted> {
-        let store = |error: crate::store::engine::Error| Interrupted::Store(error.to_string());
-        let view = self.engine.view().map_err(store)?;
-        meta::incomplete(&view, since, KEYS_AT_ONCE).map_err(store)
-    }
-
-    async fn read_keys(
-        &mut self,
-        begin: EntryNo,
-        catalog: &Catalog,
-        keys: Vec<(crate::model::TableId, Vec<u8>)>,
-    ) -> Result<(), Interrupted> {
-        for table in &catalog.tables {
-            let texts: Vec<Vec<String>> = keys
-                .iter()
-                .filter(|(id, _)| *id == table.id)
-                .filter_map(|(_, key)| key_texts(table, key))
-                .collect();
-            if texts.is_empty() {
-                continue;
-            }
-            for oid in table.row_oids() {
-                let request = ChunkRequest {
-                    begin,
-                    table,
-                    oid,
-                    sequence: 0,
-                    range: ChunkRange::Keys(texts.clone()),
-                    rows: texts.len() as u32,
-                    nonce: self.nonce(),
-                };
-                let (ticket, ..) = self.chunk(&request).await?;
-                let entry = self.appended(ticket).await?;
-                self.applied(entry).await?;
-            }
-        }
-        Ok(())
-    }
-
     async fn order(&self, order: Order) -> Result<oneshot::Receiver<Done>, Interrupted> {
         let (answer, done) = oneshot::channel();
         self.ingest.send(Input::Order(order, answer)).await.map_err(|_| Interrupted::Lost)?;
@@ -350,11 +282,11 @@ impl<E: Engine> Backfill<E> {
     }
 
     /// Waits until apply has seen an entry.
-    async fn applied(&mut self, entry: EntryNo) -> Result<(), Interrupted> {
+    pub(super) async fn applied(&mut self, entry: EntryNo) -> Result<(), Interrupted> {
         self.wait_for(|published| published.reached.entry >= entry && !published.reached.inside).await
     }
 
-    async fn caught_up(&mut self) -> Result<(), Interrupted> {
+    pub(super) async fn caught_up(&mut self) -> Result<(), Interrupted> {
         self.wait_for(|published| published.caught_up && !published.reached.inside).await
     }
 
@@ -366,11 +298,11 @@ impl<E: Engine> Backfill<E> {
     }
 
     /// Unique for ever: a marker of an earlier attempt must not be taken for one of this.
-    fn nonce(&self) -> String {
+    pub(super) fn nonce(&self) -> String {
         format!("{:016x}{:016x}", (self.random)(), (self.random)())
     }
 
-    async fn appended(&self, done: oneshot::Receiver<Done>) -> Result<EntryNo, Interrupted> {
+    pub(super) async fn appended(&self, done: oneshot::Receiver<Done>) -> Result<EntryNo, Interrupted> {
         match within(&*self.clock, MARKER_WAIT_MAX, done).await {
             Some(Ok(Done::Appended(entry))) => Ok(entry),
             Some(Ok(Done::Dropped) | Err(_)) => Err(Interrupted::Lost),

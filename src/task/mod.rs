@@ -2,4 +2,5 @@
 
 pub mod backfill;
 mod chunk_size;
+mod incomplete;
 mod key_texts;

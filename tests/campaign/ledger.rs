@@ -88,9 +88,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Runs of this fault, by this code, that say something.
-    pub fn runs(&self, fault: &str, version: &str) -> usize {
-        let of = |entry: &&Entry| entry.fault == fault && entry.version == version;
+    /// Runs of this fault that say something: by this code, or by any.
+    pub fn runs(&self, fault: &str, version: Option<&str>) -> usize {
+        let of = |entry: &&Entry| entry.fault == fault && version.is_none_or(|one| one == entry.version);
         self.entries.iter().filter(of).filter(|entry| entry.ending != Ending::Skipped).count()
     }
 

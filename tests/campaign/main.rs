@@ -28,14 +28,21 @@ struct Orders {
     times: Option<usize>,
     subset: bool,
     minutes: Option<f64>,
-    /// What the ledger holds already of this code is not run again.
-    resume: bool,
+    /// What the ledger holds already is not run again.
+    resume: Option<Resume>,
     /// One run with exactly this seed.
     seed: Option<u64>,
     ledger: PathBuf,
     version: String,
     /// Where logs and data of failed runs go.
     kept: PathBuf,
+}
+
+/// Whose runs count as run.
+#[derive(Clone, Copy)]
+enum Resume {
+    ThisCode,
+    AllCode,
 }
 
 fn main() -> ExitCode {
@@ -77,9 +84,9 @@ fn orders(mut arguments: impl Iterator<Item = String>) -> Result<Orders, String>
         times: None,
         subset: false,
         minutes: None,
-        resume: false,
+        resume: None,
         seed: None,
-        ledger: PathBuf::from("target/campaign/ledger.jsonl"),
+        ledger: PathBuf::from("docs/ledger/campaign.jsonl"),
         version: "unknown".to_owned(),
         kept: PathBuf::from("target/campaign/failed"),
     };
@@ -95,7 +102,8 @@ fn orders(mut arguments: impl Iterator<Item = String>) -> Result<Orders, String>
             "--version" => orders.version = value()?,
             "--kept" => orders.kept = PathBuf::from(value()?),
             "--subset" => orders.subset = true,
-            "--resume" => orders.resume = true,
+            "--resume" => orders.resume = Some(Resume::ThisCode),
+            "--resume-all" => orders.resume = Some(Resume::AllCode),
             other => return Err(format!("unknown argument {other}")),
         }
     }
@@ -179,7 +187,11 @@ fn shares(orders: &Orders, ledger: &Ledger) -> Vec<Share> {
                 (None, None) if orders.subset => fault.subset,
                 (None, None) => wanted(fault),
             };
-            let held = if orders.resume { ledger.runs(fault.name, &orders.version) } else { 0 };
+            let held = match orders.resume {
+                Some(Resume::ThisCode) => ledger.runs(fault.name, Some(&orders.version)),
+                Some(Resume::AllCode) => ledger.runs(fault.name, None),
+                None => 0,
+            };
             let left = wanted.saturating_sub(held);
             let number = ledger.entries.iter().filter(|entry| entry.fault == fault.name).count();
             Share { fault, left, turn: wanted.div_ceil(20).max(1), number }
@@ -232,13 +244,16 @@ fn once(
         version: orders.version.clone(),
         unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         ending,
-        detail,
+        detail: detail.lines().next().unwrap_or_default().chars().take(DETAIL_CHARS_MAX).collect(),
         seconds,
         converged_ms: converged.milliseconds,
         documents: converged.documents,
         changes_per_s: converged.changes_per_s,
     })
 }
+
+/// Of why a run failed, in the ledger: the whole of it is kept with the run's logs.
+const DETAIL_CHARS_MAX: usize = 200;
 
 /// A stage that cannot be built is nobody's failure but this machine's: it is tried again.
 fn build() -> Result<Stage, String> {

@@ -23,8 +23,9 @@ pub fn bookkeeping() {
     {
         ledger.add(entry(ending, number as u64)).expect("a line");
     }
-    assert_eq!(ledger.runs("kill", "v"), 4, "what was skipped counts as nothing");
-    assert_eq!(ledger.runs("kill", "another"), 0, "other code's runs say nothing of this one");
+    assert_eq!(ledger.runs("kill", Some("v")), 4, "what was skipped counts as nothing");
+    assert_eq!(ledger.runs("kill", Some("another")), 0, "other code's runs say nothing of this one");
+    assert_eq!(ledger.runs("kill", None), 4);
     let read = Ledger::open(&path).expect("what was written").entries;
     assert_eq!(read, ledger.entries);
     let report = ledger.report(faults::ALL, Some("v"));

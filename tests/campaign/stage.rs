@@ -160,6 +160,22 @@ impl Stage {
         }
     }
 
+    /// Until the server has been told that everything up to this position is on disk here.
+    pub fn wait_confirmed(&self, lsn: &str) -> Result<(), String> {
+        let session = self.session();
+        let sql = format!(
+            "SELECT confirmed_flush_lsn > '{lsn}' FROM pg_replication_slots WHERE slot_name = 'projectord'"
+        );
+        let begin = Instant::now();
+        while session.value(&sql) != "t" {
+            if begin.elapsed() > CONVERGENCE_LIMIT {
+                return Err(format!("the slot does not move beyond {lsn}\n{}", self.daemon.log_end()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// What the wires heard must be right: G4 and G3.
     fn wires(&self) -> Result<(), String> {
         for (what, heard) in [("G4", &self.confirmed), ("G3", &self.sent)] {

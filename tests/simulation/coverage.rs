@@ -6,6 +6,7 @@ use super::points;
 /// Of a thousand seeds so many must have come by.
 pub const WANTED: &[&str] = &[
     "a chunk was read while a logged commit was not visible (hazard 9)",
+    "a chunk saw what was not streamed yet",
     "a pause of the process",
     "a table joined the publication while transactions ran (hazard 10)",
     "an orphaned slot was dropped",
@@ -37,6 +38,7 @@ pub const WANTED: &[&str] = &[
     "operator: replay of everything",
     "operator: stop",
     "power cut",
+    "rows went to other parents while a scan ran",
     "refused: publication-changed",
     "refused: sink-index-gone",
     "refused: sink-other-writer",

@@ -6,6 +6,7 @@
 //! [`disk`], [`machine`]; [`points`] (deaths in the middle of a turn) and [`trouble`] are drawn apart; [`process`] holds one life of the daemon. `scripts/simulate` runs ranges and plays single
 //! seeds again.
 
+mod chronicle;
 mod cluster;
 mod coverage;
 mod desk;

@@ -271,8 +271,8 @@ impl World {
     /// An older copy of the data folder, to be restored later.
     pub fn back_up(&mut self) {
         if self.backup.is_none() {
-            let read = self.truth.read_to();
-            self.backup = Some((self.disk.back_up(), self.folder.copy(), read));
+            let chronicle = self.truth.chronicle.clone();
+            self.backup = Some((self.disk.back_up(), self.folder.copy(), chronicle));
         }
     }
 }

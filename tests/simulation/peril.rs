@@ -35,7 +35,7 @@ impl World {
                     }
                 })
             }
-            4 => self.republish(),
+            4 => self.republish(false),
             5 => self.fail_over_with_loss(&mut random),
             6 => self.unsafe_slot("unsafe: another server", &["source-other-system"], |server, _| {
                 server.system_identifier += 1;
@@ -80,7 +80,8 @@ impl World {
         }
     }
 
-    pub fn republish(&mut self) {
+    /// `rewritten`: what nobody sees of it concerns every row.
+    pub fn republish(&mut self, rewritten: bool) {
         let mut random = self.random.fork();
         {
             let mut server = self.server();
@@ -92,6 +93,9 @@ impl World {
             }
             server.disconnect("planned: before somebody touches the publication");
             server.unseen_work(&mut random);
+            if rewritten {
+                server.rewrite(table, &mut random);
+            }
             if let Some(published) = &mut server.publication {
                 published.members.insert(Schema::oid(table), oid);
             }
@@ -101,7 +105,7 @@ impl World {
     }
 
     fn fail_over_with_loss(&mut self, random: &mut Rng) {
-        {
+        let confirmed = {
             let mut server = self.server();
             if server.history.len() < 3 || server.slot.is_none() {
                 return;
@@ -112,8 +116,13 @@ impl World {
             // A standby has its slots from its last synchronisation.
             server.append(16, Record::Foreign);
             server.flush();
+            server.slot.as_ref().map_or(Lsn::ZERO, |slot| slot.confirmed)
+        };
+        // Where that takes back what somebody else had read from the slot, nothing is missing any more.
+        if self.must_refuse == Some("slot-advanced") && confirmed <= self.watch.brought() {
+            self.must_refuse = None;
         }
-        self.truth.forked = true;
+        self.truth.chronicle.fork();
         self.watch.note("unsafe: a failover that loses commits");
         self.allow(&["source-timeline", "source-behind", "slot-advanced"]);
     }
@@ -161,11 +170,11 @@ impl World {
         self.process = None;
         self.disk.killed();
         match self.backup.take() {
-            Some((backup, folder, read)) => {
+            Some((backup, folder, chronicle)) => {
                 self.watch.note("unsafe: an older copy of the data folder is restored");
                 self.disk.restore(&backup);
                 self.folder = folder;
-                self.truth.cut(read);
+                self.truth.restore(chronicle);
                 self.twin = None;
                 self.must_refuse = None;
                 let mut server = self.server();

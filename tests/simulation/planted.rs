@@ -18,17 +18,13 @@ const SEEDS_MAX: u64 = 400;
 const FROM: u64 = 500_000;
 const APART: u64 = 1_000;
 
-/// What catches these is named in docs/proof.md: the simulation cannot show them.
-const ELSEWHERE: &[Bug] = &[Bug::DeleteWithoutVersion];
-
-/// Not caught in any range: the suite has to grow until it is. Seed 3229 found the defect that it plants again, in
-/// an earlier world.
-const OPEN: &[Bug] = &[Bug::MovedRowUnscanned];
+/// What catches these is named in docs/proof.md: the simulation cannot show them, or does so too seldom (seed 3229
+/// found the defect that `MovedRowUnscanned` plants again, in an earlier world).
+const ELSEWHERE: &[Bug] = &[Bug::DeleteWithoutVersion, Bug::MovedRowUnscanned];
 
 /// Bugs that do harm so seldom that their seeds are kept; a change of what the world draws makes it necessary to
 /// look for them again, by `PROJECTORD_PLANTED_BUG` and `PROJECTORD_PLANTED_SEEDS`.
-const SELDOM: &[(Bug, u64)] =
-    &[(Bug::StaleIsKnown, 501_454), (Bug::HeldChunkKept, 501_741), (Bug::GapNotOwed, 500_817)];
+const SELDOM: &[(Bug, u64)] = &[];
 
 /// What was found in one range.
 struct Caught {
@@ -80,16 +76,13 @@ fn look_for(bug: Bug, ranges: u64, most: u64) -> bool {
     median.is_some() || seldom
 }
 
-fn left_out(bug: &Bug) -> bool {
-    ELSEWHERE.contains(bug) || OPEN.contains(bug)
-}
-
 #[test]
 fn every_planted_bug_is_caught() {
     let ranges = number("PROJECTORD_PLANTED_RANGES").unwrap_or(RANGES);
     let most = number("PROJECTORD_PLANTED_SEEDS").unwrap_or(SEEDS_MAX);
     let only = std::env::var("PROJECTORD_PLANTED_BUG").ok();
-    let wanted = |bug: &Bug| only.as_ref().map_or(!left_out(bug), |name| format!("{bug:?}") == *name);
+    let wanted =
+        |bug: &Bug| only.as_ref().map_or(!ELSEWHERE.contains(bug), |name| format!("{bug:?}") == *name);
     let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(wanted).collect();
     assert!(!bugs.is_empty(), "there is no bug of that name");
     let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

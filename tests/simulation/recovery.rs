@@ -41,7 +41,7 @@ impl World {
         for told in process.told() {
             match told {
                 Told::Done { .. } if self.replaying => {
-                    let entry = self.truth.read_to().next();
+                    let entry = self.truth.chronicle.read_to().next();
                     self.truth.floor = entry;
                     (self.replaying, self.needs_replay) = (false, false);
                     self.watch.note("operator: new indices after lost writes");
@@ -159,9 +159,9 @@ impl World {
             return Err("a rebuild does not end".to_owned());
         }
         match runtime.block_on(running) {
-            Ok(Ok(_)) => {
-                // What the journal says from here on was never delivered by the generations before.
-                self.truth.rebuilt = true;
+            Ok(Ok(position)) => {
+                let number = self.server().moment_at(position).number;
+                self.truth.chronicle.rebuilt(number);
                 for code in ["slot-missing", "slot-lost", "slot-advanced", "publication-changed"] {
                     self.allowed.remove(code);
                 }

@@ -19,6 +19,23 @@ pub const SEEDS: &[(u64, &str)] = &[
         "after a gap an unchanged value was taken from a row from before it, although the gap lay behind the entry that noticed it",
     ),
     (187, "a generation whose index existed already was prepared for ever"),
+    (
+        15297,
+        "segments forgot on which server a rebuild had made the slot, and a failover that took commits back passed",
+    ),
+    (
+        18085,
+        "a table counted as complete although a row of it held a value not known: no document waited for it",
+    ),
+    (
+        21443,
+        "a standby was promoted twice, and told of an end that it had never reached (the simulation's fault)",
+    ),
+    (18012, "entries of an older copy of the data folder were taken for later ones (the simulation's fault)"),
+    (20756, "the same, of a document that had been deleted meanwhile (the simulation's fault)"),
+    (5049, "indices of facts that were not in force any more were looked at: refused without reason"),
+    (2631, "a publication was touched while a connection was being opened (the simulation's fault)"),
+    (9725, "a failover took back what a refusal was demanded for (the simulation's fault)"),
     (548, "an incomplete row that a gap had taken away kept the backfill reading it for ever"),
 ];
 

@@ -1,5 +1,7 @@
 //! Random schemas, small enough that everything collides: few tables, few keys, many references.
 
+use std::cmp::Ordering;
+
 use fastrand::Rng;
 use projectord::model::{
     Catalog, Column as Known, ColumnKind, ForeignKey, Leaf, ReplicaIdentity, Table as KnownTable, TableId,
@@ -157,6 +159,22 @@ impl Schema {
 
     pub fn table_of(&self, oid: u32) -> usize {
         ((oid - 1000) / 10) as usize
+    }
+
+    /// In the order of a server's collation, which is not ours: numbers by value; texts backwards, which no byte order is.
+    pub fn collate(&self, table: usize, a: &Key, b: &Key) -> Ordering {
+        let described = &self.tables[table];
+        let columns = described.key.iter().zip(a.iter().zip(b));
+        for (column, (a, b)) in columns {
+            let order = match described.columns[*column].domain {
+                Domain::Number(_) => a.parse::<i64>().ok().cmp(&b.parse::<i64>().ok()),
+                _ => b.cmp(a),
+            };
+            if order.is_ne() {
+                return order;
+            }
+        }
+        Ordering::Equal
     }
 
     pub fn catalog_table(&self, at: usize, id: TableId) -> KnownTable {

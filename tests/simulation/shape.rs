@@ -256,6 +256,38 @@ pub fn draw_sets(random: &mut Rng, schema: &Schema) -> Vec<Vec<Rc<Shape>>> {
     sets
 }
 
+/// Two projections of one table: documents of its rows, and documents that hold the same rows by a column which the
+/// others do not use. Nothing when no column of the schema is fit for that.
+pub fn draw_sharing_sets(random: &mut Rng, schema: &Schema) -> Option<Vec<Vec<Rc<Shape>>>> {
+    let mut fit: Vec<(usize, usize, usize)> = Vec::new();
+    for (at, table) in schema.tables.iter().enumerate() {
+        let others = table.columns.iter().enumerate().filter(|(column, _)| !table.key.contains(column));
+        fit.extend(others.filter_map(|(column, described)| Some((at, column, described.refers?))));
+    }
+    let (shared, via, parent) = *fit.get(random.usize(..fit.len().max(1)))?;
+    let mut left = JOINS_MAX;
+    let mut fields = draw_fields(random, schema, shared, 1, &mut left);
+    fields.retain(|(_, field)| match field {
+        Field::Column(column) | Field::One { via: column, .. } => *column != via,
+        _ => true,
+    });
+    if fields.is_empty() {
+        fields.push(("x".to_owned(), Field::Column(schema.tables[shared].key[0])));
+    }
+    let rows = Rc::new(Shape { name: "first".to_owned(), root: shared, filter: None, fields });
+    let mut fields = draw_fields(random, schema, parent, 0, &mut left);
+    let children = Children { table: shared, via, through: None, filter: None };
+    let content = Content::Fields(draw_fields(random, schema, shared, 0, &mut left));
+    fields.push(("shared".to_owned(), Field::Many { children, order: Vec::new(), nested: false, content }));
+    let parents = Rc::new(Shape { name: "second".to_owned(), root: parent, filter: None, fields });
+    let changed = Rc::new(Shape::draw(random, schema, "first"));
+    Some(vec![
+        vec![Rc::clone(&rows), Rc::clone(&parents)],
+        vec![changed, Rc::clone(&parents)],
+        vec![rows, parents],
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use projectord::projection::compile::compile;

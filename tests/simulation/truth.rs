@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use projectord::journal::entry::{Commit, Kind, Position, Record};
+use projectord::journal::entry::Record;
 use projectord::model::{EntryNo, Epoch, Version};
 use projectord::pipeline::Status;
 use projectord::store::dirty;
@@ -13,6 +13,7 @@ use projectord::store::memory::State as Store;
 use projectord::store::meta::{self, Stage};
 use serde_json::Value;
 
+use super::chronicle::Chronicle;
 use super::cluster::Cluster;
 use super::oracle::{self, Documents};
 use super::postgres::Server;
@@ -22,27 +23,28 @@ use super::watch::Watch;
 
 pub struct Truth {
     schema: Arc<Schema>,
-    /// Which state of the database an entry made, by the commit's number.
-    entries: BTreeMap<u64, i64>,
+    pub chronicle: Chronicle,
     /// The same, of daemons up to an epoch: a copy of their folder has gone ways of its own since.
-    former: BTreeMap<Epoch, BTreeMap<u64, i64>>,
+    former: BTreeMap<Epoch, Chronicle>,
     /// What feeds an index: the shape, and the entry before which the index was not there.
     indices: BTreeMap<String, Fed>,
     documents: HashMap<(usize, i64), Rc<Documents>>,
-    accepted: HashMap<(Arc<str>, String), Version>,
+    accepted: HashMap<(Arc<str>, String), Held>,
     /// The entry at which each document was accepted last, unless the journal has been set back since.
     newest: HashMap<(Arc<str>, String), EntryNo>,
     checked: usize,
-    read_to: EntryNo,
     /// Promises older than this do not count: the sink lost what it had acknowledged.
     pub floor: EntryNo,
-    /// Positions began anew: generations that were built before are behind by a gap.
-    pub rebuilt: bool,
-    /// Positions mean other commits than they did: a failover took some back.
-    pub forked: bool,
     /// The journal's last entries may have been lost by a bit that flipped.
     pub rotten: bool,
-    rebuilt_at: EntryNo,
+}
+
+/// What the sink holds of a document.
+#[derive(Clone, Copy)]
+struct Held {
+    version: Version,
+    /// The state that it shows. An older copy of the data folder counts its entries anew; commits are counted once.
+    number: i64,
 }
 
 struct Fed {
@@ -57,88 +59,40 @@ impl Truth {
     pub fn new(schema: Arc<Schema>) -> Truth {
         Truth {
             schema,
-            entries: BTreeMap::from([(0, 0)]),
+            chronicle: Chronicle::default(),
             former: BTreeMap::new(),
             indices: BTreeMap::new(),
             documents: HashMap::new(),
             accepted: HashMap::new(),
             newest: HashMap::new(),
             checked: 0,
-            read_to: EntryNo::ZERO,
             floor: EntryNo::ZERO,
-            rebuilt: false,
-            forked: false,
             rotten: false,
-            rebuilt_at: EntryNo::ZERO,
         }
     }
 
-    /// The journal is an older one: what came behind this entry never was.
-    pub fn cut(&mut self, end: EntryNo) {
-        self.entries.split_off(&end.next().0);
-        self.read_to = self.read_to.min(end);
+    /// The journal is an older one: what came behind its end never was.
+    pub fn restore(&mut self, chronicle: Chronicle) {
+        self.chronicle = chronicle.restored_after(&self.chronicle);
         self.newest.clear();
         self.former.clear(); // epochs begin anew there, too
     }
 
-    /// The entry to read next.
-    pub fn next(&self) -> EntryNo {
-        self.read_to.next()
-    }
-
-    pub fn read_to(&self) -> EntryNo {
-        self.read_to
-    }
-
     /// Entries that have become durable.
     pub fn read(&mut self, records: &[Record], server: &Server, watch: &Watch) {
-        for record in records {
-            self.read_to = record.number;
-            // What was taken back before anything was read concerns nobody.
-            self.forked &= self.entries.len() > 1;
-            let number = match record.kind {
-                Kind::Transaction => {
-                    let (commit, _) = Commit::decode(&record.payload).expect("an entry of ours");
-                    commit.time_us
-                }
-                Kind::Position | Kind::Rebuild => {
-                    let position: Position = serde_json::from_slice(&record.payload).expect("ours");
-                    let number = server.moment_at(position.lsn).number;
-                    if record.kind == Kind::Rebuild {
-                        self.forked = false;
-                        number
-                    } else {
-                        // A failover may have taken back meanwhile what stood there.
-                        let before = self.number_at(record.number);
-                        if self.forked { before } else { number.max(before) }
-                    }
-                }
-                _ => continue,
-            };
-            if record.kind == Kind::Rebuild {
-                self.rebuilt_at = record.number;
-                self.rebuilt = false;
-            }
-            watch.trace(format_args!("entry {} ({}): commit {number}", record.number, record.kind.name()));
-            self.entries.insert(record.number.0, number);
-        }
-    }
-
-    /// The number of the state at an entry.
-    pub fn number_at(&self, entry: EntryNo) -> i64 {
-        self.entries.range(..=entry.0).next_back().map_or(0, |(_, number)| *number)
+        self.chronicle.read(records, server, watch);
     }
 
     /// What daemons up to this epoch have sent means the entries as they are now.
     pub fn divide(&mut self, epoch: Epoch) {
-        self.former.insert(epoch, self.entries.clone());
+        self.former.insert(epoch, self.chronicle.clone());
     }
 
     fn number_of(&self, version: Version) -> i64 {
         let entry = version.entry();
         match self.former.range(version.epoch()..).next() {
-            Some((_, entries)) => entries.range(..=entry.0).next_back().map_or(0, |(_, number)| *number),
-            None => self.number_at(entry),
+            Some((_, chronicle)) => chronicle.number_at(entry),
+            None => self.chronicle.number_at(entry),
         }
     }
 
@@ -207,7 +161,9 @@ impl Truth {
                     write.index, write.id
                 ));
             }
-            let before = self.accepted.insert((Arc::clone(&write.index), write.id.clone()), write.version);
+            let held = Held { version: write.version, number };
+            let before = self.accepted.insert((Arc::clone(&write.index), write.id.clone()), held);
+            let before = before.map(|before| before.version);
             // A delete that came again after the sink had forgotten it changes nothing.
             let again = write.body.is_none() && before == Some(write.version);
             if before >= Some(write.version) && !again {
@@ -247,7 +203,9 @@ impl Truth {
             let projected =
                 dirty::projected(view, state.generation, reached.entry).map_err(|error| error.to_string())?;
             let built = state.built_from != EntryNo::ZERO && projected >= state.built_from;
-            if self.rebuilt || state.built_from < self.rebuilt_at.max(self.floor) {
+            if self.chronicle.awaits_rebuild()
+                || state.built_from < self.chronicle.rebuilt_at().max(self.floor)
+            {
                 continue;
             }
             if !built || state.stage == Stage::Dropped || projected < self.floor {
@@ -279,7 +237,7 @@ impl Truth {
             return Ok(false);
         }
         let shape = Rc::clone(&fed.shape);
-        let number = self.number_at(projected);
+        let number = self.chronicle.number_at(projected);
         let expected = self.documents_at(&shape, number, server);
         let held = cluster.documents(index);
         let name: Arc<str> = index.into();
@@ -288,7 +246,7 @@ impl Truth {
             // A newer one was compared with its own state when it was accepted; another daemon's is found out
             // by the next write, or at rest.
             let another = cluster.usurped.contains(&(Arc::clone(&name), id.clone()));
-            if another || except.contains(id.as_str()) || last.is_some_and(|last| last.entry() >= projected) {
+            if another || except.contains(id.as_str()) || last.is_some_and(|last| last.number > number) {
                 continue;
             }
             let found = held.get(id).map(|(_, body)| parsed(body));
@@ -319,7 +277,7 @@ impl Truth {
         {
             return Err(format!("watermarks out of order: {watermarks:?} (I10)"));
         }
-        if self.forked || position.0 == 0 || watermarks.projected_entry < self.floor {
+        if self.chronicle.is_forked() || position.0 == 0 || watermarks.projected_entry < self.floor {
             return Ok(());
         }
         let number = server.moment_at(position).number;
@@ -337,7 +295,7 @@ impl Truth {
             let built = generations.iter().any(|state| {
                 state.generation == projection.generation
                     && (since..=watermarks.applied_entry).contains(&state.built_from)
-                    && self.number_at(state.built_from) <= number
+                    && self.chronicle.number_at(state.built_from) <= number
             });
             if !there || !built {
                 continue;
@@ -348,7 +306,7 @@ impl Truth {
             let name: Arc<str> = projection.index.as_str().into();
             for id in held.keys().chain(expected.keys()) {
                 let last = self.accepted.get(&(Arc::clone(&name), id.clone()));
-                let newer = last.is_some_and(|last| self.number_at(last.entry()) >= number)
+                let newer = last.is_some_and(|last| last.number >= number)
                     || cluster.usurped.contains(&(Arc::clone(&name), id.clone()));
                 let refused = quarantined
                     .iter()

@@ -97,6 +97,11 @@ impl Watch {
         seen.received = seen.received.max(position);
     }
 
+    /// How far the last connection has brought anything.
+    pub fn brought(&self) -> Lsn {
+        self.seen().received
+    }
+
     /// I5: nothing is confirmed that was not received; whether it is durable, the world looks at.
     pub fn confirmed(&self, position: Lsn) {
         self.trace(format_args!("confirmed {position}"));

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use projectord::model::EntryNo;
 use projectord::pipeline::run::ProjectionFile;
 use projectord::pipeline::run::hosting::Turn;
 use projectord::store::engine::Engine;
 use projectord::store::meta;
 
+use super::chronicle::Chronicle;
 use super::cluster::{Elastic, Fault};
 use super::desk::{Desk, Fate};
 use super::disk::{Backup, Disk};
@@ -57,7 +57,7 @@ pub struct World {
     pub truth: Truth,
     pub plan: Plan,
     pub trouble: Trouble,
-    pub backup: Option<(Backup, Folder, EntryNo)>,
+    pub backup: Option<(Backup, Folder, Chronicle)>,
     /// Refusals that are right, whenever they come.
     pub allowed: BTreeSet<&'static str>,
     /// A refusal that must come before anything can be at rest (I11).
@@ -91,8 +91,11 @@ impl World {
         let drawn = Arc::new(Mutex::new(random.fork()));
         let server = Arc::new(Mutex::new(server));
         let worse = Worse::draw(seed);
+        let mut sets = shape::draw_sets(&mut random, &schema);
+        if let Some(worse) = worse.sets(&schema) {
+            sets = worse;
+        }
         let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn, worse };
-        let sets = shape::draw_sets(&mut random, &schema);
         let trouble = Trouble::draw(seed);
         let sink = Elastic::new(desk.clone(), watch.clone());
         sink.cluster().very_late = trouble.is_late();
@@ -155,7 +158,7 @@ impl World {
             projections: projections.collect(),
             quota: self.trouble.quota,
         };
-        let process = Process::start(birth, self.truth.next(), &mut self.random);
+        let process = Process::start(birth, self.truth.chronicle.next(), &mut self.random);
         process.drain(2);
         self.process = Some(process);
         self.started = self.steps;
@@ -331,7 +334,7 @@ impl World {
         let server = source.server.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cluster = sink.cluster();
         let shapes = self.sets[self.set].clone();
-        let end = self.truth.read_to();
+        let end = self.truth.chronicle.read_to();
         self.truth.meet(&cluster, &shapes, end);
         self.truth.check_accepted(&mut cluster, &server, &self.watch)?;
         if self.random.u8(..12) == 0

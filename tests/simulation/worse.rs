@@ -2,15 +2,18 @@
 //! dangerous. Drawn apart from everything else, so that a run without them is what it would be if they were not
 //! there.
 
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 use projectord::pipeline::run::Ask;
 use projectord::store::engine::Engine;
-use projectord::store::meta;
+use projectord::store::meta::{self, Reached};
 
 use super::cluster::Fault;
 use super::postgres::Server;
+use super::schema::Schema;
+use super::shape::{self, Shape};
 use super::watch::Watch;
 use super::world::World;
 
@@ -42,6 +45,8 @@ struct Moments {
     cut_off: bool,
     /// Tables are read anew again and again, also behind a gap.
     reread: bool,
+    /// Rows go to other parents while somebody walks through them, and projections share a table.
+    reparented: bool,
     /// The process is killed where a transaction is half applied.
     killed_inside: bool,
     /// A loop that is given less time than the others.
@@ -78,6 +83,7 @@ impl Worse {
             usurped: some(),
             cut_off,
             reread: some(),
+            reparented: some(),
             killed_inside: some(),
             slow: is_slow.then(|| ["apply", "apply", "apply", "deliver", "ingest"][random.usize(..5)]),
             random,
@@ -93,11 +99,22 @@ impl Worse {
         self.moments().chatty
     }
 
+    /// Definitions that are worse than those drawn by chance.
+    pub fn sets(&self, schema: &Schema) -> Option<Vec<Vec<Rc<Shape>>>> {
+        let mut moments = self.moments();
+        if !moments.reparented {
+            return None;
+        }
+        shape::draw_sharing_sets(&mut moments.random, schema)
+    }
+
     /// Whether a loop of this name, or the walsender, is not turned although it is its turn.
     pub fn passes_over(&self, name: &str) -> bool {
         let mut moments = self.moments();
         let slow = moments.slow == Some(name) || (moments.cut_off && name == WALSENDER);
-        slow && moments.random.u8(..12) > 0
+        // A scan waits until what it has found is delivered: so it lasts.
+        let slower = moments.reparented && name == "deliver" && moments.random.u8(..4) > 0;
+        slower || slow && moments.random.u8(..12) > 0
     }
 
     /// What the sink does to a request that would have gone well.
@@ -111,6 +128,15 @@ impl Worse {
 }
 
 impl Server {
+    /// Before a chunk's SELECT.
+    pub fn before_chunk(&mut self, oid: u32, worse: &Worse, watch: &Watch) {
+        let mut moments = worse.moments();
+        if moments.cut_off && moments.random.bool() {
+            watch.note("a chunk saw what was not streamed yet");
+            self.forestall(oid, &mut moments.random);
+        }
+    }
+
     /// Between a chunk's SELECT and its marker.
     pub fn before_marker_of_chunk(&mut self, oid: u32, nonce: &str, worse: &Worse, watch: &Watch) {
         self.chunks.insert(nonce.to_owned(), false);
@@ -140,6 +166,12 @@ impl World {
                 drop(moments);
                 self.watch.note("killed where a transaction was half applied");
                 return self.kill();
+            }
+            if moments.reparented && moments.random.u8(..6) == 0 && self.is_scanning() {
+                let mut random = moments.random.fork();
+                drop(moments);
+                self.watch.note("rows went to other parents while a scan ran");
+                return self.server().reparent(&mut random);
             }
             if moments.cut_off && moments.random.u8(..8) == 0 {
                 drop(moments);
@@ -178,7 +210,7 @@ impl World {
                 server.commit(xid, true);
                 server.show(xid);
             }
-            Moment::Gap => self.republish(),
+            Moment::Gap => self.republish(true),
             Moment::PowerCut => self.cut_power(),
             Moment::Reread => {
                 if let Some(process) = &mut self.process {
@@ -193,7 +225,8 @@ impl World {
         let mut server = self.server();
         let Some((sent, true)) = server.unsent_chunk() else { return };
         let lost = self.source.worse.moments().random.u8(..4) > 0;
-        if lost {
+        // A standby that is behind the last failover cannot say where that one was: it is refused, and rightly.
+        if lost && server.timelines.values().all(|end| *end <= sent) {
             // Everything that the journal can hold is there; what chunks have seen is not.
             self.watch.note("database: a failover that loses what was not sent");
             server.checkpoint();
@@ -204,8 +237,16 @@ impl World {
         }
     }
 
-    fn is_inside(&self) -> bool {
+    fn reached(&self) -> Option<Reached> {
         let view = self.process.as_ref().and_then(|process| process.store.view().ok());
-        view.and_then(|view| meta::reached(&view).ok()).is_some_and(|reached| reached.inside)
+        view.and_then(|view| meta::reached(&view).ok())
+    }
+
+    fn is_inside(&self) -> bool {
+        self.reached().is_some_and(|reached| reached.inside)
+    }
+
+    fn is_scanning(&self) -> bool {
+        self.reached().is_some_and(|reached| reached.dirty.iter().any(|(_, count)| count.scans > 0))
     }
 }

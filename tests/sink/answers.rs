@@ -139,6 +139,45 @@ async fn a_node_that_refuses_connections_costs_nothing_while_another_answers() {
     assert_eq!(alive.requests(), 4);
 }
 
+/// Bytes of the one request that a caller sends.
+async fn request_of(credentials: Credentials) -> String {
+    use tokio::io::AsyncReadExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let limit = Duration::from_secs(10);
+    let sink = Elasticsearch::new(&Options { credentials, request_timeout: limit, ..options(&url) }).unwrap();
+    let asking = tokio::spawn(async move { sink.check(&[]).await });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        stream.read_buf(&mut request).await.unwrap();
+    }
+    asking.abort();
+    String::from_utf8(request).unwrap()
+}
+
+#[tokio::test]
+async fn each_kind_of_credentials_goes_as_the_cluster_documents_it() {
+    let secret = |text: &str| SecretString::from(text.to_owned());
+    let basic = Credentials::Basic { user: "Aladdin".to_owned(), password: secret("open sesame") };
+    for (credentials, expected) in [
+        (Credentials::None, None),
+        // The example of RFC 7617.
+        (basic, Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")),
+        (Credentials::ApiKey(secret("dGhlLWlkOnRoZS1rZXk=")), Some("ApiKey dGhlLWlkOnRoZS1rZXk=")),
+        (Credentials::Bearer(secret("a-token")), Some("Bearer a-token")),
+    ] {
+        let request = request_of(credentials).await;
+        let sent: Vec<&str> = request
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(sent, Vec::from_iter(expected), "{request}");
+    }
+}
+
 #[tokio::test]
 async fn a_silent_cluster_is_given_up_after_the_time_limit() {
     let fake = Fake::new(Says::Silence).await;

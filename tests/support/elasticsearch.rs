@@ -14,6 +14,8 @@ use super::process::{self, Process};
 
 /// The version that tests start by default.
 pub const VERSION: &str = "8.19.16";
+/// Who may do everything in a secured node.
+const ADMINISTRATOR: &str = "administrator";
 /// Limit of a start on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(180);
 /// Documents per page when an index is read whole.
@@ -30,6 +32,23 @@ struct Node {
     folder: tempfile::TempDir,
     java: PathBuf,
     process: Option<Process>,
+}
+
+impl Node {
+    /// One of the programs of the distribution, as it must be run.
+    fn command(&self, program: &str) -> Command {
+        let home = self.folder.path();
+        let mut command = process::server_command(&home.join("program/bin").join(program));
+        command
+            .current_dir(home.join("home"))
+            .env("HOME", home.join("home"))
+            .env("ES_JAVA_HOME", &self.java)
+            .env("ES_PATH_CONF", home.join("config"))
+            .env("ES_TMPDIR", home.join("tmp"))
+            // The launcher is a JVM as well, and leaves folders where it takes the temporary ones from.
+            .env("CLI_JAVA_OPTS", format!("-Djava.io.tmpdir={}", home.join("tmp").display()));
+        command
+    }
 }
 
 /// A document as it stands in an index.
@@ -53,6 +72,41 @@ impl Elasticsearch {
 
     /// A node of this test's own, which it may kill. The cache must hold the version.
     pub fn start(version: &str) -> Elasticsearch {
+        let mut elasticsearch = Elasticsearch::prepare(version, None);
+        elasticsearch.start_again();
+        elasticsearch
+    }
+
+    /// As [`Elasticsearch::start`], with its security on. Whoever asks by [`Elasticsearch::url`] is an administrator;
+    /// besides, for each role there is a user of its name with these privileges on the indices of this test. All of
+    /// them have the same password. Users and roles stand in files: this distribution cannot make the index for others.
+    pub fn start_secured(version: &str, roles: &[(&str, &str)], password: &str) -> Elasticsearch {
+        let mut elasticsearch = Elasticsearch::prepare(version, Some(password));
+        let mut described = String::new();
+        for (role, privileges) in roles {
+            described += &format!(
+                "{role}:\n  cluster: [monitor]\n  indices:\n    - names: ['{}*']\n      privileges: [{privileges}]\n",
+                elasticsearch.prefix
+            );
+        }
+        let file = elasticsearch.private_node().folder.path().join("config/roles.yml");
+        std::fs::write(&file, described).expect("roles");
+        process::give_to_server_user(&file);
+        for (user, role) in roles.iter().map(|(role, _)| (*role, *role)).chain([(ADMINISTRATOR, "superuser")])
+        {
+            elasticsearch.users(&["useradd", user, "-p", password, "-r", role]);
+        }
+        elasticsearch.start_again();
+        elasticsearch
+    }
+
+    /// Changes the users of a secured node, which it notices within seconds.
+    pub fn users(&mut self, arguments: &[&str]) {
+        process::run(self.private_node().command("elasticsearch-users").args(arguments));
+    }
+
+    /// Secured by the administrator's password, if there is one.
+    fn prepare(version: &str, password: Option<&str>) -> Elasticsearch {
         let program = super::server_cache().join(format!("elasticsearch-{version}"));
         assert!(program.exists(), "{} is missing: run scripts/test once", program.display());
         let folder = super::private_folder("elasticsearch");
@@ -79,8 +133,7 @@ impl Elasticsearch {
         let java = java_home(if version.starts_with("9.") { 21 } else { 17 });
         let node = Node { folder, java, process: None };
         let mut elasticsearch = Elasticsearch { url: String::new(), prefix: new_prefix(), node: Some(node) };
-        elasticsearch.configure(super::free_port(), super::free_port());
-        elasticsearch.start_again();
+        elasticsearch.configure(super::free_port(), super::free_port(), password);
         elasticsearch
     }
 
@@ -98,16 +151,8 @@ impl Elasticsearch {
         let url = self.url.clone();
         let node = self.private_node();
         assert!(node.process.is_none(), "Elasticsearch runs already");
-        let home = node.folder.path();
-        let log = home.join("elasticsearch.log");
-        let mut command = process::server_command(&home.join("program/bin/elasticsearch"));
-        command
-            .current_dir(home.join("home"))
-            .env("HOME", home.join("home"))
-            .env("ES_JAVA_HOME", &node.java)
-            .env("ES_PATH_CONF", home.join("config"))
-            .env("ES_TMPDIR", home.join("tmp"));
-        let mut process = Process::spawn(&mut command, &log);
+        let log = node.folder.path().join("elasticsearch.log");
+        let mut process = Process::spawn(&mut node.command("elasticsearch"), &log);
         super::wait_for("Elasticsearch starts", START_LIMIT, || {
             if let Some(status) = process.ended() {
                 panic!("Elasticsearch ended, {status}:\n{}", last_lines(&log));
@@ -193,13 +238,15 @@ impl Elasticsearch {
         answer.json().as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default()
     }
 
-    fn configure(&mut self, http_port: u16, transport_port: u16) {
-        self.url = format!("http://127.0.0.1:{http_port}");
+    fn configure(&mut self, http_port: u16, transport_port: u16, password: Option<&str>) {
+        let user = password.map(|password| format!("{ADMINISTRATOR}:{password}@")).unwrap_or_default();
+        let secured = password.is_some();
+        self.url = format!("http://{user}127.0.0.1:{http_port}");
         let home = self.private_node().folder.path();
         let settings = format!(
             "discovery.type: single-node\nnetwork.host: 127.0.0.1\nhttp.port: {http_port}\n\
              transport.port: {transport_port}\npath.data: {data}\npath.logs: {logs}\n\
-             xpack.security.enabled: false\ncluster.routing.allocation.disk.threshold_enabled: false\n\
+             xpack.security.enabled: {secured}\ncluster.routing.allocation.disk.threshold_enabled: false\n\
              action.destructive_requires_name: false\n",
             data = home.join("data").display(),
             logs = home.join("logs").display(),

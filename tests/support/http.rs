@@ -25,12 +25,16 @@ impl Answer {
     }
 }
 
-/// `url` is `http://host:port/path?query`. The error is text: nobody answered, or not in HTTP.
+/// `url` is `http://host:port/path?query`, with `user:password@` where they are asked for. The error is text: nobody answered, or not in HTTP.
 pub fn request(method: &str, url: &str, body: Option<(&str, &str)>) -> Result<Answer, String> {
     let rest = url.strip_prefix("http://").ok_or("only http:// here")?;
     let (host, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
+    let (user, host) = host.split_once('@').map_or((None, host), |(user, host)| (Some(user), host));
     let address: std::net::SocketAddr = host.parse().map_err(|_| format!("{host} is not address:port"))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    if let Some(user) = user {
+        head += &format!("Authorization: Basic {}\r\n", base64(user.as_bytes()));
+    }
     if let Some((kind, body)) = body {
         head += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
     }
@@ -46,6 +50,20 @@ pub fn request(method: &str, url: &str, body: Option<(&str, &str)>) -> Result<An
     };
     parse(&exchange().map_err(|error| format!("{method} {url}: {error}"))?)
         .ok_or_else(|| format!("{method} {url}: not an HTTP answer"))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let number = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let value = number >> (18 - 6 * digit) & 63;
+            text.push(if digit > three.len() { '=' } else { char::from(DIGITS[value as usize]) });
+        }
+    }
+    text
 }
 
 pub fn get(url: &str) -> Result<Answer, String> {

@@ -6,10 +6,12 @@ use bytes::{Bytes, BytesMut};
 
 use crate::journal::Kind;
 
-/// Facts, connection and relations in force at the journal's end.
+/// Facts, intent, connection and relations in force at the journal's end.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     pub facts: Option<Bytes>,
+    /// On which server the slot was begun: until the first connection to it nothing else says so.
+    pub intent: Option<Bytes>,
     pub connected: Option<Bytes>,
     /// A Rebuild entry that no Facts have followed yet.
     pub rebuilt: Option<Bytes>,
@@ -25,6 +27,7 @@ impl Head {
         let last = |kind| records.iter().rfind(|(known, _)| *known == kind).map(|(_, bytes)| bytes.clone());
         Head {
             facts: last(Kind::Facts),
+            intent: last(Kind::Intent),
             connected: last(Kind::Connected),
             rebuilt: last(Kind::Rebuild),
             ..Head::default()
@@ -35,6 +38,7 @@ impl Head {
     pub fn records(&self) -> Vec<(Kind, Bytes)> {
         let mut records = Vec::new();
         records.extend(self.facts.iter().map(|facts| (Kind::Facts, facts.clone())));
+        records.extend(self.intent.iter().map(|intent| (Kind::Intent, intent.clone())));
         records.extend(self.connected.iter().map(|connected| (Kind::Connected, connected.clone())));
         records.extend(self.rebuilt.iter().map(|rebuilt| (Kind::Rebuild, rebuilt.clone())));
         if !self.relations.is_empty() {

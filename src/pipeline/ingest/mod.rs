@@ -327,7 +327,13 @@ impl Ingest {
         {
             let number = match &order {
                 Order::Command(command) => self.append(Kind::Command, &[&json(command)])?,
-                Order::Intent(intent) => self.append(Kind::Intent, &[&json(intent)])?,
+                Order::Intent(intent) => {
+                    let payload = json(intent);
+                    let number = self.append(Kind::Intent, &[&payload])?;
+                    self.head.intent = Some(payload.into());
+                    self.journal.set_head(self.head.records());
+                    number
+                }
                 Order::End(backfill) => self.append(Kind::BackfillEnd, &[&json(backfill)])?,
                 Order::Position(position) => {
                     let number = self.append(Kind::Position, &[&json(position)])?;

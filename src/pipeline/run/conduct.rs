@@ -14,7 +14,7 @@ use super::facts::{self, Looked};
 use super::{Asked, Ending, Error, Running, ingest_loop};
 use crate::failpoint;
 use crate::retry::{self, Backoff};
-use crate::sink::{self, IndexSpec};
+use crate::sink;
 use crate::source::{self, Event, Stream};
 use crate::store::engine::Engine;
 use crate::task::backfill::{Backfill, Interrupted};
@@ -36,6 +36,13 @@ const BACKFILL_AGAIN: Duration = Duration::from_secs(1);
 /// A loop did not end in time; nothing is lost by it.
 const STOP_TIMEOUT: &str = "stop-timeout";
 
+/// An attempt to connect came to nothing, and another may not.
+struct Missed {
+    /// Whose fault it was: metrics and status name it.
+    room: &'static str,
+    reason: String,
+}
+
 /// Why streaming over one connection ended.
 pub(super) enum Left {
     /// Told to stop.
@@ -53,21 +60,22 @@ impl<E: Engine> Running<E> {
             self.report.state = "connecting";
             let connected = self.with_upkeep(&mut ticks).await?;
             let Some(connected) = connected else { return Ok(()) };
-            let reason = match connected {
-                Ok((stream, specs)) => {
+            let missed = match connected {
+                Ok(stream) => {
                     backoff.succeeded();
                     self.observer.connected();
-                    match self.stream(stream, &specs, &mut ticks).await? {
+                    match self.stream(stream, &mut ticks).await? {
                         Left::Stopping => return Ok(()),
-                        Left::Lost(reason) => reason,
+                        Left::Lost(reason) => Missed { room: "source", reason },
                     }
                 }
-                Err(reason) => reason,
+                Err(missed) => missed,
             };
+            let Missed { room, reason } = missed;
             self.observer.disconnected();
-            self.observer.retried("source", &reason);
-            self.report.trouble = Some(format!("source-unavailable: {reason}"));
-            tracing::warn!(reason, attempt = backoff.attempts(), "not connected to the source; trying again");
+            self.observer.retried(room, &reason);
+            self.report.trouble = Some(format!("{room}-unavailable: {reason}"));
+            tracing::warn!(reason, attempt = backoff.attempts(), "not connected to the {room}; trying again");
             if !self.rest(backoff.failed((self.machine.random)()), &mut ticks).await? {
                 return Ok(());
             }
@@ -75,10 +83,7 @@ impl<E: Engine> Running<E> {
     }
 
     /// Connects, with upkeep meanwhile. Nothing when told to stop.
-    async fn with_upkeep(
-        &mut self,
-        ticks: &mut Ticks,
-    ) -> Result<Option<Result<(Stream, Vec<IndexSpec>), String>>, Error> {
+    async fn with_upkeep(&mut self, ticks: &mut Ticks) -> Result<Option<Result<Stream, Missed>>, Error> {
         // Stopping must not wait for a server that does not answer.
         let mut stop = self.outside.stop.clone();
         ticks.tick().await;
@@ -91,10 +96,10 @@ impl<E: Engine> Running<E> {
         match connected {
             Ok(connected) => Ok(Some(Ok(connected))),
             Err(Error::Source(error)) if !matches!(error, source::Error::Refused { .. }) => {
-                Ok(Some(Err(error.to_string())))
+                Ok(Some(Err(Missed { room: "source", reason: error.to_string() })))
             }
             Err(Error::Sink(error)) if !matches!(error, sink::Error::Refused { .. }) => {
-                Ok(Some(Err(error.to_string())))
+                Ok(Some(Err(Missed { room: "sink", reason: error.to_string() })))
             }
             Err(error) => Err(error),
         }
@@ -117,12 +122,7 @@ impl<E: Engine> Running<E> {
     }
 
     /// One connection's life.
-    async fn stream(
-        &mut self,
-        stream: Stream,
-        specs: &[IndexSpec],
-        ticks: &mut Ticks,
-    ) -> Result<Left, Error> {
+    async fn stream(&mut self, stream: Stream, ticks: &mut Ticks) -> Result<Left, Error> {
         self.report.state = "streaming";
         self.report.connected = true;
         self.report.trouble = None;
@@ -184,7 +184,7 @@ impl<E: Engine> Running<E> {
                     if let Err(error) = upkeep {
                         break Err(error);
                     }
-                    if let Err(error) = self.publish_ready(specs).await {
+                    if let Err(error) = self.publish_ready().await {
                         break Err(error);
                     }
                     if self.progress.borrow().stalled {

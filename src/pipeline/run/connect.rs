@@ -19,7 +19,7 @@ use crate::store::engine::Engine;
 
 impl<E: Engine> Running<E> {
     /// Everything from the tables' facts to a stream that has passed the gate.
-    pub(super) async fn connect(&mut self) -> Result<(Stream, Vec<IndexSpec>), Error> {
+    pub(super) async fn connect(&mut self) -> Result<Stream, Error> {
         let before = self.journaled_facts();
         let known = before.as_ref().map(|facts| facts.catalog.clone()).unwrap_or_default();
         let mut looked = facts::look(&self.source, &self.projections, &known).await?;
@@ -45,11 +45,12 @@ impl<E: Engine> Running<E> {
         let mut indices = self.folder.indices();
         indices.retain(|index, _| specs.iter().any(|spec| spec.index == *index));
         self.folder.remember_indices(indices)?;
+        self.report.specs = specs;
         let stream = self.open_stream(&facts).await?;
         if self.deliver.is_none() {
             self.start_deliver()?; // rule 37: this process holds the slot now
         }
-        Ok((stream, specs))
+        Ok(stream)
     }
 
     /// New facts, and their indices prepared and claimed. The projections in `anew`, and those whose index was

@@ -23,6 +23,9 @@ use crate::store::meta::{self, GenerationState, Stage};
 /// With a request on its way, a request that is not full waits this long for more documents.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// How often a sink that does not take documents is logged: there may be many answers a second.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
 /// What deliver is told.
 pub enum Input {
     /// The store has changed.
@@ -66,6 +69,8 @@ pub struct State {
     /// When to look again although nothing has come in.
     look_at: Duration,
     stopping: bool,
+    /// When it was last logged that the sink does not take documents.
+    warned: Option<Duration>,
     /// Commit time of the view of each request on its way.
     commits: HashMap<u64, i64>,
 }
@@ -191,6 +196,12 @@ impl<E: Engine> Deliver<E> {
         {
             // Both clocks are wall clocks: a skew between them shows here and nowhere else (hazard 43).
             self.observer.commit_to_acknowledged(self.clock.since_commit(committed));
+        }
+        if let Some(reason) = &judged.sink_failed
+            && self.state.warned.is_none_or(|warned| now >= warned + WARN_EVERY)
+        {
+            self.state.warned = Some(now);
+            tracing::warn!(reason, "the sink does not take documents; trying again");
         }
         self.trouble.send_if_modified(|trouble| {
             let now = judged.sink_failed.clone();

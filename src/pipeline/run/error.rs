@@ -63,11 +63,17 @@ impl Error {
 
     /// Whether this is a refusal by a safety check rather than a failure.
     pub fn is_refusal(&self) -> bool {
-        use journal::Error::{Damaged, Locked, Missing, Newer, Other};
+        use journal::Error::{Damaged, Exhausted, Identity, Locked, Missing, Newer, Other};
         if let Some(error) = self.journal() {
             return matches!(
                 error,
-                Damaged { .. } | Other { .. } | Newer { .. } | Missing { .. } | Locked { .. }
+                Damaged { .. }
+                    | Other { .. }
+                    | Newer { .. }
+                    | Missing { .. }
+                    | Locked { .. }
+                    | Identity { .. }
+                    | Exhausted
             );
         }
         matches!(
@@ -79,13 +85,6 @@ impl Error {
                     deliver::Error::OtherWriter { .. }
                         | deliver::Error::RefusalRate { .. }
                         | deliver::Error::IndexGone { .. }
-                )
-                | Error::Journal(
-                    journal::Error::Damaged { .. }
-                        | journal::Error::Other { .. }
-                        | journal::Error::Newer { .. }
-                        | journal::Error::Missing { .. }
-                        | journal::Error::Locked { .. }
                 )
         )
     }

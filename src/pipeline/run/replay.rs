@@ -163,7 +163,7 @@ impl<E: Engine> Running<E> {
             .filter_map(|table| facts.catalog.by_id(table))
             .flat_map(|table| table.row_oids().map(|oid| Unit { table: table.id, oid }))
             .collect();
-        self.report.specs = Some(specs);
+        self.report.specs = specs;
         self.journal_facts(&facts).await?;
         self.order(Order::Command(Command::ReadAgain { units })).await?;
         Ok(Told::Done { what: format!("reading {} again, into new indices", names.join(", ")), entry: None })

@@ -39,8 +39,8 @@ pub(super) struct Report {
     pub looked: Duration,
     pub looked_tick: Duration,
     pub boot: Duration,
-    /// The indices in force, once a command has changed them.
-    pub specs: Option<Vec<IndexSpec>>,
+    /// The indices of the facts in force, whoever journaled those.
+    pub specs: Vec<IndexSpec>,
     received: Lsn,
     lag: Lag,
 }
@@ -66,7 +66,7 @@ impl Default for Report {
             looked: Duration::ZERO,
             looked_tick: Duration::ZERO,
             boot: Duration::ZERO,
-            specs: None,
+            specs: Vec::new(),
             received: Lsn::ZERO,
             lag: Lag::default(),
         }

@@ -12,7 +12,6 @@ use super::{Error, Running, ingest_loop};
 use crate::failpoint;
 use crate::model::EntryNo;
 use crate::pipeline::apply;
-use crate::sink::IndexSpec;
 use crate::store::engine::Engine;
 use crate::store::meta::Stage;
 
@@ -102,13 +101,12 @@ impl<E: Engine> Running<E> {
     }
 
     /// Lets aliases lead to generations whose first scan is delivered; looks whether indices are still ours.
-    pub(super) async fn publish_ready(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
+    pub(super) async fn publish_ready(&mut self) -> Result<(), Error> {
         // Looked first: after a pause the alias may be another daemon's to move (rule 37).
-        self.look_at_indices(specs).await?;
+        self.look_at_indices().await?;
         let published = look(&self.board);
         for state in &published.generations {
-            let Some(spec) = self.specs(specs).into_iter().find(|spec| spec.generation == state.generation)
-            else {
+            let Some(spec) = self.report.specs.iter().find(|spec| spec.generation == state.generation) else {
                 continue;
             };
             let projected = published
@@ -118,11 +116,11 @@ impl<E: Engine> Running<E> {
                 .map_or(EntryNo::ZERO, |(_, entry, _)| *entry);
             if state.stage == Stage::Building && !state.published && projected >= state.built_from {
                 let switched = async {
-                    self.sink.refresh(&spec).await?;
+                    self.sink.refresh(spec).await?;
                     failpoint::hit("alias.switching");
-                    self.sink.publish(&spec).await?;
+                    self.sink.publish(spec).await?;
                     failpoint::hit("alias.switched");
-                    self.sink.prune(&spec, self.options.keep_indices).await
+                    self.sink.prune(spec, self.options.keep_indices).await
                 };
                 match switched.await {
                     Ok(removed) => {
@@ -143,7 +141,7 @@ impl<E: Engine> Running<E> {
         Ok(())
     }
 
-    async fn look_at_indices(&mut self, specs: &[IndexSpec]) -> Result<(), Error> {
+    async fn look_at_indices(&mut self) -> Result<(), Error> {
         let (now, boot) = (self.machine.clock.now(), self.machine.clock.boot_time());
         let paused = boot.saturating_sub(self.report.boot)
             > now.saturating_sub(self.report.looked_tick) + PAUSE_MAX
@@ -155,7 +153,7 @@ impl<E: Engine> Running<E> {
         }
         self.report.looked = now;
         let published = look(&self.board);
-        for spec in self.specs(specs) {
+        for spec in self.report.specs.clone() {
             let found = match self.sink.look(&spec).await {
                 Ok(found) => found,
                 Err(error) if is_foreign(&error) => return Err(error.into()),
@@ -198,9 +196,5 @@ impl<E: Engine> Running<E> {
             }
         }
         Ok(())
-    }
-
-    fn specs(&self, specs: &[IndexSpec]) -> Vec<IndexSpec> {
-        self.report.specs.clone().unwrap_or_else(|| specs.to_vec())
     }
 }

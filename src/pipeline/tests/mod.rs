@@ -2,8 +2,11 @@
 //!
 //! `PROJECTORD_FOLD_SEEDS` says how many seeds are tried, `PROJECTORD_FOLD_SEED` tries just one.
 
+mod begun;
 mod check;
 mod database;
+mod ends;
+mod moved;
 mod oracle;
 mod reading;
 mod silent;

@@ -7,21 +7,21 @@ use super::oracle::{ORDERS_SMALL, PRODUCTS_FULL};
 use super::wire;
 use crate::journal::Kind;
 use crate::journal::entry::{Backfill, Commit, Definition, Facts, Record, Unit, put_message};
-use crate::model::{EntryNo, Generation, Lsn, Trace};
+use crate::model::{EntryNo, Generation, Key, Lsn, Row, TableId, Trace};
 use crate::pipeline::apply::{Applier, join_chunk};
 use crate::source::ChunkHead;
 use crate::store::dirty::{self, Count, Target};
 use crate::store::engine::{Batch, Engine};
-use crate::store::memory::Memory;
+use crate::store::memory::{Memory, State};
 use crate::store::meta::Stage;
 use crate::store::rows::RowReader;
 
-const ITEMS: u16 = 4;
+pub const ITEMS: u16 = 4;
 const LEAVES: [u32; 2] = [1031, 1032];
 
-struct Fold {
+pub struct Fold {
     store: Arc<Memory>,
-    applier: Applier<Memory>,
+    pub applier: Applier<Memory>,
     facts: Facts,
 }
 
@@ -36,7 +36,7 @@ fn definition(number: u16, source: &str) -> Definition {
 
 impl Fold {
     /// Orders with their items, all tables complete, two rows in each leaf of the items.
-    fn new() -> Fold {
+    pub fn new() -> Fold {
         let store = Arc::new(Memory::new());
         let applier = Applier::load(Arc::clone(&store), "j").unwrap();
         let traces = [1000, 1030, 1031, 1032].map(|oid| Trace { oid, ..Trace::default() }).to_vec();
@@ -49,28 +49,12 @@ impl Fold {
         let mut backfill = Backfill { begin: EntryNo::ZERO, units, keys_only: false };
         let begin = fold.entry(Kind::BackfillBegin, serde_json::to_vec(&backfill).unwrap());
         for unit in backfill.units.clone() {
-            let table = fold.facts.catalog.by_id(unit.table).unwrap();
-            // The columns of leaves have numbers of their own.
-            let shift = if unit.table.0 == ITEMS { 5 } else { 0 };
-            let columns = table.columns.iter().map(|column| (column.attnum + shift, column.name.clone(), 0));
             let rows = match LEAVES.iter().position(|leaf| *leaf == unit.oid) {
                 Some(leaf) => format!("1\t{0}\t1\t2\tt\n2\t{0}\t1\t2\tt\n", leaf + 1),
                 None if unit.oid == 1020 => "1\t\\N\t1\tn\n2\t\\N\t1\tn\n3\t\\N\t1\tn\n".to_owned(),
                 None => String::new(),
             };
-            let head = ChunkHead {
-                begin,
-                table: unit.table,
-                oid: unit.oid,
-                sequence: 0,
-                after: None,
-                columns: columns.collect(),
-                rows: 2,
-                last_key: None,
-                last: true,
-                keys_only: false,
-            };
-            fold.entry(Kind::Chunk, join_chunk(&head, rows.as_bytes()));
+            fold.chunk(begin, &unit, &rows, false);
         }
         backfill.begin = begin;
         fold.entry(Kind::BackfillEnd, serde_json::to_vec(&backfill).unwrap());
@@ -78,32 +62,73 @@ impl Fold {
         fold
     }
 
-    fn entry(&mut self, kind: Kind, payload: Vec<u8>) -> EntryNo {
+    /// All rows of a unit, or those that were incomplete.
+    pub fn chunk(&mut self, begin: EntryNo, unit: &Unit, rows: &str, keys_only: bool) {
+        let table = self.facts.catalog.by_id(unit.table).unwrap();
+        // The columns of leaves have numbers of their own.
+        let shift = if unit.table.0 == ITEMS { 5 } else { 0 };
+        let columns = table.columns.iter().map(|column| (column.attnum + shift, column.name.clone(), 0));
+        let head = ChunkHead {
+            begin,
+            table: unit.table,
+            oid: unit.oid,
+            sequence: 0,
+            after: None,
+            columns: columns.collect(),
+            rows: 2,
+            last_key: None,
+            last: true,
+            keys_only,
+        };
+        self.entry(Kind::Chunk, join_chunk(&head, rows.as_bytes()));
+    }
+
+    pub fn entry(&mut self, kind: Kind, payload: Vec<u8>) -> EntryNo {
         let number = self.applier.reached().entry.next();
         self.applier.step(&[Record { number, kind, payload: payload.into() }], &[], &[]).unwrap();
         number
     }
 
-    fn put_facts(&mut self) {
+    pub fn put_facts(&mut self) {
         let payload = serde_json::to_vec(&self.facts).unwrap();
         self.entry(Kind::Facts, payload);
     }
 
-    fn trace(&mut self, oid: u32) -> &mut Trace {
+    pub fn trace(&mut self, oid: u32) -> &mut Trace {
         self.facts.traces.iter_mut().find(|trace| trace.oid == oid).unwrap()
     }
 
-    fn incomplete(&self) -> Vec<u32> {
+    pub fn incomplete(&self) -> Vec<u32> {
         self.applier.units().iter().filter(|unit| !unit.complete).map(|unit| unit.oid).collect()
+    }
+
+    /// Other projections, numbered from 1.
+    pub fn define(&mut self, sources: &[&str]) {
+        let numbered = sources.iter().zip(1..);
+        self.facts.definitions = numbered.map(|(source, number)| definition(number, source)).collect();
+        self.put_facts();
+    }
+
+    pub fn view(&self) -> State {
+        self.store.view().unwrap()
     }
 
     /// The leaves of the stored items.
     fn rows(&self) -> Vec<u32> {
-        let view = self.store.view().unwrap();
+        self.items(|_, row| row.leaf)
+    }
+
+    /// The keys of the stored items, in the order in which they stand.
+    pub fn keys(&self) -> Vec<Key> {
+        self.items(|reader, row| reader.key(TableId(ITEMS), row).unwrap())
+    }
+
+    fn items<T>(&self, of: impl Fn(&RowReader<'_, State>, &Row<'_>) -> T) -> Vec<T> {
+        let view = self.view();
         let reader = RowReader { read: &view, schema: &self.applier.compiled().schema };
         let mut rows = Vec::new();
-        reader.walk_table(crate::model::TableId(ITEMS), None, usize::MAX, &mut rows).unwrap();
-        rows.iter().map(|row| row.leaf).collect()
+        reader.walk_table(TableId(ITEMS), None, usize::MAX, &mut rows).unwrap();
+        rows.iter().map(|row| of(&reader, row)).collect()
     }
 }
 

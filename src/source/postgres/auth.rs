@@ -11,7 +11,8 @@ use postgres_protocol::message::frontend;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
-use super::refusal::refused;
+use super::clear_text::Asked;
+use super::refusal::{clear_text, refused};
 use super::socket::Privacy;
 
 const OPERATION: &str = "authenticate";
@@ -41,12 +42,7 @@ impl<'a> Exchange<'a> {
             Message::AuthenticationOk => return Ok(true),
             Message::AuthenticationCleartextPassword => {
                 if matches!(self.privacy, Privacy::Open) {
-                    return Err(refused(
-                        "source-auth",
-                        OPERATION,
-                        "the server asks for the password in clear text over an open network",
-                        "use scram-sha-256 in pg_hba.conf, or TLS",
-                    ));
+                    return Err(clear_text(OPERATION, &Asked));
                 }
                 frontend::password_message(self.password()?.as_bytes(), out).map_err(unsendable)?;
             }

@@ -12,9 +12,10 @@ use tokio_postgres::config::SslMode as PostgresSslMode;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::clear_text::Guarded;
 use super::connection::{ANSWER_BYTES_MAX, ANSWER_WAIT_MAX};
 use super::refusal::{Refusal, network, refused};
-use super::socket::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, TCP_USER_TIMEOUT};
+use super::socket::{self, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Privacy, TCP_USER_TIMEOUT};
 use super::sql::TextRows;
 use super::{Error, Options, Sql, session, tls};
 
@@ -42,7 +43,9 @@ pub async fn connect(options: &Options) -> Result<SqlClient, Error> {
                 SqlClient { client, connection: tokio::spawn(drive(connection)) }
             }
             None => {
-                let (client, connection) = config.connect(NoTls).await.map_err(at_connect)?;
+                let (way, privacy) = socket::open(options).await?;
+                let way = Guarded::new(way, matches!(privacy, Privacy::Open));
+                let (client, connection) = config.connect_raw(way, NoTls).await.map_err(at_connect)?;
                 SqlClient { client, connection: tokio::spawn(drive(connection)) }
             }
         };

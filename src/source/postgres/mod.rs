@@ -4,6 +4,7 @@
 mod answer;
 mod auth;
 pub mod catalog;
+mod clear_text;
 pub mod client;
 pub mod connection;
 pub mod error;

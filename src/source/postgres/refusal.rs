@@ -7,9 +7,12 @@ use postgres_protocol::message::backend::ErrorFields;
 use fallible_iterator::FallibleIterator;
 
 use super::Error;
+use super::clear_text::Asked;
 
 /// What is kept of a message: whoever has not proved who he is may write one too.
 const MESSAGE_CHARS_MAX: usize = 500;
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// What is kept of an ErrorResponse (PostgreSQL docs, "Error and Notice Message Fields"). Never DETAIL and
 /// CONTEXT, which quote row values.
@@ -57,7 +60,9 @@ impl Refusal {
                  not `replication`) and reload the server",
             ),
             "28000" => ("source-auth", "the role must exist and have LOGIN"),
-            "42501" => ("source-auth", "give the role what it lacks: ALTER ROLE .. REPLICATION"),
+            INSUFFICIENT_PRIVILEGE => {
+                ("source-auth", "give the role what it lacks: ALTER ROLE .. REPLICATION")
+            }
             "3D000" => ("source-database", "check the name of the database"),
             _ => return self.at_statement(operation),
         };
@@ -82,6 +87,9 @@ impl Refusal {
 /// An error of the network or of TLS. Only a certificate that will not do is final: everything else may be
 /// a bad moment of the network, even a broken TLS record.
 pub(super) fn network(operation: &'static str, error: &io::Error) -> Error {
+    if let Some(asked) = error.get_ref().and_then(|inner| inner.downcast_ref::<Asked>()) {
+        return clear_text(operation, asked);
+    }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(error) => tls(operation, error),
@@ -105,6 +113,24 @@ fn tls(operation: &'static str, error: &rustls::Error) -> Error {
         _ => return Error::Retry { operation, reason: format!("TLS: {error}") },
     };
     Error::Refused { code: "source-tls", operation, reason: error.to_string(), hint: hint.to_owned() }
+}
+
+/// As an answer to what only owners and superusers may do: without the right another try is in vain.
+pub(super) fn without_right(error: Error) -> Error {
+    match error {
+        Error::Server { operation, sqlstate, message } if sqlstate == INSUFFICIENT_PRIVILEGE => refused(
+            "source-no-right",
+            operation,
+            &message,
+            "let a superuser run the script of `projectord setup-sql`, then set source.manage to false",
+        ),
+        other => other,
+    }
+}
+
+/// A password that everybody on the way could read is not given.
+pub(super) fn clear_text(operation: &'static str, asked: &Asked) -> Error {
+    refused("source-auth", operation, &asked.to_string(), "use scram-sha-256 in pg_hba.conf, or TLS")
 }
 
 /// A plain refusal of ours while connecting.
@@ -156,6 +182,15 @@ mod tests {
         ] {
             assert_eq!(class(Refusal::new(sqlstate, "x").at_statement("ask")), expected, "{sqlstate}");
         }
+    }
+
+    #[test]
+    fn lack_of_a_right_is_final_where_it_is_needed() {
+        let without = |sqlstate| class(without_right(Refusal::new(sqlstate, "x").at_statement("create")));
+        assert_eq!(
+            [without("42501"), without("42710"), without("57P01")],
+            ["source-no-right", "server", "retry"]
+        );
     }
 
     #[test]

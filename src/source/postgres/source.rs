@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::gate::{self, Expected, NeededTable};
+use super::refusal::without_right;
 use super::snapshot::{self, WaitOut, Waiting};
 use super::stream::{self, StatusHook};
 use super::wording::describe;
@@ -104,10 +105,11 @@ impl Postgres {
             return Ok(()); // the gate says what is missing, and how to mend it
         }
         let mut owner = self.owner().await?;
-        match state {
+        let done = match state {
             None => publication::create(&mut owner, &name, &missing).await,
             Some(_) => publication::add_tables(&mut owner, &name, &missing).await,
-        }
+        };
+        done.map_err(without_right)
     }
 
     async fn make_slot(&self, orphan: bool, waits: &(dyn Fn(String) + Sync)) -> Result<Lsn, Error> {
@@ -125,7 +127,7 @@ impl Postgres {
                     format!("slot '{name}' is in use by {}", state.active_client.unwrap_or_default());
                 return Err(Error::Retry { operation: "create the slot", reason });
             }
-            slot::drop(&mut creator, &name).await?;
+            slot::drop(&mut creator, &name).await.map_err(without_right)?;
         }
         let rows = crate::source::postgres::Sql::rows(
             &mut creator,
@@ -139,7 +141,7 @@ impl Postgres {
         tokio::pin!(creating);
         loop {
             tokio::select! {
-                created = &mut creating => return created,
+                created = &mut creating => return created.map_err(without_right),
                 () = sleep(Duration::from_secs(2)) => {
                     let blockers = slot::waits_for(&mut second, pid).await?;
                     if !blockers.is_empty() {

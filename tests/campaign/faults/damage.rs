@@ -125,6 +125,10 @@ pub fn older_store(stage: &mut Stage, run: &mut Run) -> Ran {
 pub fn older_folder(stage: &mut Stage, run: &mut Run) -> Ran {
     let folder = stage.daemon.data_folder();
     let copy = copied_after_a_stop(stage, &folder)?;
+    // Before the server has heard of anything newer that copy is as good as the folder.
+    let end = stage.session().value("SELECT pg_current_wal_insert_lsn()");
+    stage.load(run.seed);
+    stage.wait_confirmed(&end)?;
     killed_under_load(stage, run)?;
     swap(&folder, &copy)?;
     stage.daemon.spawn();

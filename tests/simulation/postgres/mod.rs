@@ -4,6 +4,7 @@
 //! takes both the running and the unflushed ones, and their xids and positions are used again. Everything is
 //! told apart by the number of the commit, which the commit's time carries through the stream.
 
+mod ambush;
 pub mod gate;
 pub mod source;
 pub mod transaction;
@@ -11,6 +12,7 @@ pub mod walsender;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -41,6 +43,13 @@ pub struct Change {
     pub published: bool,
     /// Where it stands in the WAL.
     pub at: Lsn,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unseen = if self.published { "" } else { " (not published)" };
+        write!(f, "  {:?}{unseen}", self.deed)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +126,8 @@ pub struct Server {
     pub timelines: BTreeMap<u32, Lsn>,
     /// Grows with every crash and restart: sessions of an earlier life are dead.
     pub life: u64,
+    /// Grows whenever replication connections are cut, also one that is being opened.
+    pub cut: u64,
     /// Nobody can connect.
     pub down: bool,
     /// `synchronous_standby_names` would make us a standby (rule 1).
@@ -148,6 +159,7 @@ impl Server {
             timeline: 1,
             timelines: BTreeMap::new(),
             life: 1,
+            cut: 0,
             down: false,
             standby_names: String::new(),
             chunks: BTreeMap::new(),
@@ -236,6 +248,15 @@ impl Server {
         }
     }
 
+    /// What a commit did, unless it was taken back.
+    pub fn deeds(&self, wanted: i64) -> &[Change] {
+        let found = self.wal.iter().find_map(|logged| match &logged.record {
+            Record::Commit { number, changes, .. } if *number == wanted => Some(changes.as_slice()),
+            _ => None,
+        });
+        found.unwrap_or_default()
+    }
+
     /// The state behind the last commit that ends at or before a position.
     pub fn moment_at(&self, lsn: Lsn) -> &Moment {
         let behind = self.history.partition_point(|moment| moment.end <= lsn);
@@ -299,15 +320,19 @@ impl Server {
     }
 
     pub fn disconnect(&mut self, reason: &str) {
+        self.cut += 1;
         if let Some(mut walsender) = self.walsender.take() {
             walsender.end(reason);
         }
     }
 
-    /// A standby takes over that has everything up to this position.
+    /// A standby takes over that has everything up to this position. Of the timelines that ended later it knows
+    /// nothing: it never came so far, and was still on the first of them.
     pub fn promote(&mut self, to: Lsn) {
         self.rewind(to);
-        self.timelines.insert(self.timeline, to);
+        let later = self.timelines.iter().find(|(_, end)| **end > to).map(|(timeline, _)| *timeline);
+        self.timelines.retain(|_, end| *end <= to);
+        self.timelines.insert(later.unwrap_or(self.timeline), to);
         self.timeline += 1;
         if let Some(slot) = &mut self.slot {
             slot.confirmed = slot.confirmed_on_disk.min(to);
@@ -346,5 +371,23 @@ pub fn apply(schema: &Schema, state: &mut State, deed: &Deed) {
                 Arc::make_mut(&mut state[table]).retain(|key, _| schema.oid_of(table, key) != *oid);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_that_takes_over_knows_nothing_of_timelines_that_it_never_reached() {
+        let mut random = Rng::with_seed(1);
+        let schema = Arc::new(Schema::draw(&mut random));
+        let mut server = Server::new(schema, &mut random);
+        server.append(100, Record::Foreign);
+        let (end, earlier) = (Lsn(server.insert), Lsn(server.insert - 50));
+        server.promote(end);
+        assert_eq!((server.timeline, &server.timelines), (2, &BTreeMap::from([(1, end)])));
+        server.promote(earlier);
+        assert_eq!((server.timeline, &server.timelines), (3, &BTreeMap::from([(1, earlier)])));
     }
 }

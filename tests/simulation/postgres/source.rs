@@ -1,6 +1,5 @@
 //! The server as a [`Source`]: every call happens at a step of the scheduler's, and answers at a later one.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::walsender::Walsender;
 use super::{Publication, Server, Slot, wire};
 use crate::desk::{Desk, Fate};
-use crate::schema::{Domain, Key, Row, Schema};
+use crate::schema::{Key, Row};
 use crate::watch::Watch;
 use crate::worse::Worse;
 
@@ -174,12 +173,18 @@ impl Postgres {
     async fn open(&self, resume: &Resume) -> Result<Stream, Error> {
         let session = self.session("check the source").await?;
         let pid = 1_000 + self.dice(1 << 20) as i32;
-        let passed = session.step().await?.gate(resume, pid)?;
+        let (passed, cut) = {
+            let server = session.step().await?;
+            (server.gate(resume, pid)?, server.cut)
+        };
         let from = resume.end_lsn.unwrap_or(Lsn::ZERO);
         let (sender, receiver) = unbounded_channel();
         let confirmed: Arc<Mutex<VecDeque<Lsn>>> = Arc::default();
         {
             let mut server = session.step().await?;
+            if server.cut != cut {
+                return retry("start streaming", "planned: the connection was reset");
+            }
             let Some(slot) = &server.slot else { return retry("start streaming", "the slot is gone") };
             // Hazard 12: below the confirmed position the server goes forward without a word.
             let begin = from.max(slot.confirmed);
@@ -213,7 +218,8 @@ impl Postgres {
     async fn chunk(&self, request: &ChunkRequest<'_>) -> Result<(HeldChunk, Duration), Error> {
         let session = self.session("read a chunk").await?;
         let (held, took) = {
-            let server = session.step().await?;
+            let mut server = session.step().await?;
+            server.before_chunk(request.oid, &self.worse, &self.watch);
             if !server.logged_unseen().is_empty() {
                 self.watch.note("a chunk was read while a logged commit was not visible (hazard 9)");
             }
@@ -236,7 +242,7 @@ impl Postgres {
     fn select(&self, server: &Server, request: &ChunkRequest<'_>) -> HeldChunk {
         let schema = &server.schema;
         let at = schema.table_of(request.oid);
-        let order = |a: &Key, b: &Key| collate(schema, at, a, b);
+        let order = |a: &Key, b: &Key| schema.collate(at, a, b);
         let mut rows: Vec<(&Key, &Arc<Row>)> = server.visible[at]
             .iter()
             .filter(|(key, _)| schema.oid_of(at, key) == request.oid)
@@ -269,24 +275,9 @@ impl Postgres {
             keys_only,
         };
         let lines: String = rows.iter().map(|(_, row)| wire::line(row)).collect();
+        self.watch.trace(format_args!("chunk of {} for {}: {lines:?}", request.oid, request.begin));
         HeldChunk { nonce: request.nonce.clone(), head, rows: Bytes::from(lines) }
     }
-}
-
-/// Numbers by value; texts backwards, which no byte order is.
-fn collate(schema: &Schema, table: usize, a: &Key, b: &Key) -> Ordering {
-    let described = &schema.tables[table];
-    let columns = described.key.iter().zip(a.iter().zip(b));
-    for (column, (a, b)) in columns {
-        let order = match described.columns[*column].domain {
-            Domain::Number(_) => a.parse::<i64>().ok().cmp(&b.parse::<i64>().ok()),
-            _ => b.cmp(a),
-        };
-        if order.is_ne() {
-            return order;
-        }
-    }
-    Ordering::Equal
 }
 
 struct Streaming {

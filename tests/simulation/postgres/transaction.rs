@@ -53,7 +53,7 @@ impl Server {
         xid
     }
 
-    fn at(&self, xid: u32) -> usize {
+    pub(super) fn at(&self, xid: u32) -> usize {
         self.open.iter().position(|open| open.xid == xid).expect("an open transaction")
     }
 
@@ -112,7 +112,7 @@ impl Server {
         }
     }
 
-    fn row(&self, at: usize, table: usize, key: &Key) -> Option<Arc<Row>> {
+    pub(super) fn row(&self, at: usize, table: usize, key: &Key) -> Option<Arc<Row>> {
         let work = &self.open[at].work;
         match work.overlay.get(&(table, key.clone())) {
             Some(row) => row.clone(),
@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Whether this row may be written by this transaction now, without waiting for another.
-    fn lock(&mut self, at: usize, table: usize, key: &Key) -> bool {
+    pub(super) fn lock(&mut self, at: usize, table: usize, key: &Key) -> bool {
         let free = self.open.iter().enumerate().all(|(other, open)| {
             other == at || !(open.tables.contains(&table) || open.locks.contains(&(table, key.clone())))
         });
@@ -132,7 +132,7 @@ impl Server {
         free
     }
 
-    fn push(&mut self, at: usize, table: usize, deed: Deed) {
+    pub(super) fn push(&mut self, at: usize, table: usize, deed: Deed) {
         let published = self.published(table);
         let written = Lsn(self.insert);
         let change = |deed| Change { deed, published, at: written };
@@ -171,7 +171,7 @@ impl Server {
         self.row_deed(at, table, random);
     }
 
-    fn row_deed(&mut self, at: usize, table: usize, random: &mut Rng) {
+    pub(super) fn row_deed(&mut self, at: usize, table: usize, random: &mut Rng) {
         let schema = Arc::clone(&self.schema);
         let described = &schema.tables[table];
         let mut drawn = described.row(random);
@@ -202,41 +202,7 @@ impl Server {
         }
     }
 
-    /// What is worst for somebody who has just read this table and has not said so yet.
-    pub fn ambush(&mut self, oid: u32, random: &mut Rng) {
-        let table = self.schema.table_of(oid);
-        let xid = self.begin(random);
-        let at = self.at(xid);
-        match random.u8(..3) {
-            0 => self.truncate(at, table, random),
-            1 => {
-                for (key, row) in
-                    self.visible[table].iter().map(|(k, r)| (k.clone(), Arc::clone(r))).collect::<Vec<_>>()
-                {
-                    if random.u8(..3) > 0 && self.lock(at, table, &key) {
-                        self.push(at, table, Deed::Delete(table, row));
-                    }
-                }
-            }
-            _ => {}
-        }
-        for _ in 0..random.usize(..4) {
-            self.row_deed(at, table, random);
-        }
-        self.commit(xid, true);
-        self.show(xid);
-    }
-
-    /// A commit that is on its way to everybody, and that no SELECT sees yet.
-    pub fn linger(&mut self, random: &mut Rng) {
-        let xid = self.begin(random);
-        for _ in 0..random.usize(1..6) {
-            self.deed(xid, random);
-        }
-        self.commit(xid, true);
-    }
-
-    fn update(&mut self, at: usize, table: usize, old: &Arc<Row>, new: Row) {
+    pub(super) fn update(&mut self, at: usize, table: usize, old: &Arc<Row>, new: Row) {
         let schema = Arc::clone(&self.schema);
         let described = &schema.tables[table];
         let (before, after) = (described.key_of(old), described.key_of(&new));
@@ -275,7 +241,7 @@ impl Server {
         }
     }
 
-    fn truncate(&mut self, at: usize, table: usize, random: &mut Rng) {
+    pub(super) fn truncate(&mut self, at: usize, table: usize, random: &mut Rng) {
         let exclusive = self.open.iter().enumerate().all(|(other, open)| {
             other == at || !(open.tables.contains(&table) || open.locks.iter().any(|(t, _)| *t == table))
         });
