@@ -133,6 +133,7 @@ impl World {
     /// `projectord rebuild`.
     fn rebuild(&mut self) -> Result<(), Broken> {
         self.watch.note("operator: rebuild");
+        let before = self.journaled_rebuild();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let (folder, files) = (self.folder.clone(), Arc::new(self.disk.files.clone()));
         let source: Arc<dyn Source> = self.source.clone();
@@ -153,6 +154,12 @@ impl World {
         if points::is_dead() {
             drop(runtime);
             self.take_the_dead_away();
+            // It may have died behind its last word.
+            let left = self.journaled_rebuild();
+            if let Some((_, position)) = left.filter(|_| left != before) {
+                let number = self.server().moment_at(position).number;
+                self.truth.chronicle.rebuilt(number);
+            }
             return self.rebuild();
         }
         if !running.is_finished() {
@@ -175,6 +182,13 @@ impl World {
             Ok(Err(error)) => Err(format!("a rebuild failed: {error}")),
             Err(error) => Err(format!("a rebuild panicked: {error}")),
         }
+    }
+
+    /// The journal's last Rebuild entry and its position, unless facts have followed it.
+    fn journaled_rebuild(&self) -> Option<(EntryNo, Lsn)> {
+        let files = Arc::new(self.disk.files.copy());
+        let (_, recovered) = Journal::open(files, journal_options(), self.folder.id(), 0).ok()?;
+        Some((recovered.rebuilt?, recovered.end_lsn?))
     }
 
     /// What operators and time mend when nothing new goes wrong.

@@ -53,6 +53,7 @@ impl World {
             awake: 0,
             divided: self.clock.elapsed(),
         });
+        self.sink.cluster().usurp = false; // it would strike the one that is gone
         self.disk = self.disk.twin();
         self.folder = self.folder.copy();
         self.replaying = false;

@@ -198,6 +198,8 @@ impl World {
             Moment::Restore if self.failing || self.powerless => {}
             Moment::Restore if self.backup.is_some() => self.restore_or_rot(&mut random),
             Moment::Restore => self.back_up(),
+            // Nobody would know of documents that it took from under the first of two daemons.
+            Moment::Usurp if self.twin.is_some() => {}
             Moment::Usurp => {
                 let claimed = self.overwrite_an_epoch(&mut random);
                 self.sink.cluster().usurp = claimed;
