@@ -88,6 +88,10 @@ pub const WANTED: &[&str] = &[
     "unsafe: the slot is lost",
     "unsafe: the slot is made again",
     "unsafe: we would be a synchronous standby",
+];
+
+/// The same, of the nastier world.
+pub const WANTED_NASTIER: &[&str] = &[
     "alias: somebody leads it to an index of theirs",
     "alias: somebody leads it to another index of ours",
     "alias: somebody removes it",
@@ -116,10 +120,13 @@ pub const SEEDS_KILLING: u64 = 4_000;
 
 /// States that this many seeds must have reached and have not.
 pub fn missed(seeds: u64, reached: impl Fn(&str) -> bool) -> Vec<String> {
-    let points = if cfg!(feature = "failpoints") { projectord::failpoint::NAMES } else { &[] };
+    let nastier = super::is_nastier();
+    let points: &[&str] =
+        if nastier && cfg!(feature = "failpoints") { projectord::failpoint::NAMES } else { &[] };
     let points = points.iter().filter(|name| !points::NOT_MET.contains(name)).map(|name| {
         if seeds >= SEEDS_KILLING { format!("killed at: {name}") } else { format!("met: {name}") }
     });
-    let wanted = WANTED.iter().map(|what| (*what).to_owned());
+    let more: &[&str] = if nastier { WANTED_NASTIER } else { &[] };
+    let wanted = WANTED.iter().chain(more).map(|what| (*what).to_owned());
     wanted.chain(points).filter(|what| !reached(what)).collect()
 }

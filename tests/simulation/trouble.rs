@@ -143,10 +143,12 @@ impl World {
         if self.must_refuse.is_some() {
             return;
         }
-        // Only a table that was read once proves that there is a connection on record to compare with.
+        // Only a table that was read since positions began proves that there is a connection on record to compare with.
+        let begun = self.truth.chronicle.rebuilt_at();
+        let rebuilding = self.truth.chronicle.awaits_rebuild();
         let view = self.process.as_ref().and_then(|process| process.store.view().ok());
         let units = view.and_then(|view| meta::units(&view).ok()).unwrap_or_default();
-        let recorded = units.iter().any(|unit| unit.complete);
+        let recorded = !rebuilding && units.iter().any(|unit| unit.complete && unit.begin > begun);
         let mut server = self.server();
         let Some(mut published) = server.publication.take() else { return };
         let tables: Vec<u32> = published.members.keys().copied().collect();
