@@ -175,6 +175,10 @@ impl World {
                 self.disk.restore(&backup);
                 self.folder = folder;
                 self.truth.restore(chronicle);
+                if self.truth.chronicle.is_forked() {
+                    // It is from before a failover that took commits back.
+                    self.allow(&["source-timeline", "source-behind"]);
+                }
                 self.twin = None;
                 self.must_refuse = None;
                 let mut server = self.server();
