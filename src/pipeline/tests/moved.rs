@@ -1,10 +1,7 @@
 //! A row that changes its place in the store in front of a scan.
 
 use super::silent::Fold;
-use super::wire;
-use crate::journal::Kind;
-use crate::journal::entry::{Commit, put_message};
-use crate::model::{EntryNo, Generation, Lsn};
+use crate::model::Generation;
 use crate::store::dirty;
 
 /// Items as documents, of which none shows the product.
@@ -12,16 +9,8 @@ const ITEMS: &str = "projection: items\nroot: items\nindex: items\nfields:\n  qt
 /// Because of this one items stand by their product.
 const PRODUCTS: &str = "projection: products\nroot: products\nindex: products\nfields:\n  sold: { many: items, fields: [qty] }\n";
 
-/// The last item no longer has a product.
-fn without_product() -> Vec<u8> {
-    const LEAF: u32 = 1032;
-    let commit = Commit { commit: Lsn(1), end: Lsn(2), time_us: 0, xid: 1, rows: 1, first: EntryNo(1) };
-    let mut payload = commit.encode().to_vec();
-    put_message(&mut payload, &wire::relation(LEAF));
-    let update = [&b"U"[..], &LEAF.to_be_bytes(), b"N\0\x05t\0\0\0\x012t\0\0\0\x012nt\0\0\0\x012u"].concat();
-    put_message(&mut payload, &update);
-    payload
-}
+/// The last item, which no longer has a product, in its leaf.
+const WITHOUT_PRODUCT: (u32, &[u8]) = (1032, b"\0\x05t\0\0\0\x012t\0\0\0\x012nt\0\0\0\x012u");
 
 /// Rows without a parent stand in front of all others: there the scan has been.
 fn check_moved() {
@@ -29,7 +18,7 @@ fn check_moved() {
     fold.define(&[ITEMS, PRODUCTS]);
     let scans = |fold: &Fold| dirty::scans(&fold.view(), Generation(1)).unwrap();
     assert!(scans(&fold)[0].running, "the premise: the scan is half-way");
-    let entry = fold.entry(Kind::Transaction, without_product());
+    let entry = fold.update(WITHOUT_PRODUCT.0, WITHOUT_PRODUCT.1);
     let marked = |fold: &Fold, key: &[u8]| dirty::mark_of(&fold.view(), Generation(1), key).unwrap();
     let moved = fold.keys().into_iter().next().expect("the item without a product");
     assert_eq!(

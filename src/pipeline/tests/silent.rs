@@ -89,6 +89,15 @@ impl Fold {
         number
     }
 
+    /// A transaction that updates one item, of this leaf; the key is as it was.
+    pub fn update(&mut self, leaf: u32, tuple: &[u8]) -> EntryNo {
+        let commit = Commit { commit: Lsn(1), end: Lsn(2), time_us: 0, xid: 1, rows: 1, first: EntryNo(1) };
+        let mut payload = commit.encode().to_vec();
+        put_message(&mut payload, &wire::relation(leaf));
+        put_message(&mut payload, &[&b"U"[..], &leaf.to_be_bytes(), b"N", tuple].concat());
+        self.entry(Kind::Transaction, payload)
+    }
+
     pub fn put_facts(&mut self) {
         let payload = serde_json::to_vec(&self.facts).unwrap();
         self.entry(Kind::Facts, payload);
