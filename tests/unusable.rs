@@ -100,10 +100,14 @@ fn a_database_that_is_away_and_a_slot_in_use_are_tried_again() {
 
     let mut first = Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop());
     first.in_step(&postgres, &elasticsearch);
-    // Another data folder and other indices, but the same slot.
+    // Another data folder and other indices, but the same slot. The first stands still: had the slot moved on between
+    // two attempts, the second would be refused, which is as right (`slot-advanced`).
+    first.freeze();
     let elsewhere = Elasticsearch::shared();
     let second = Daemon::start(&postgres, &elsewhere, &daemon::Options::shop());
     tries_again(&second, "source", "source-unavailable");
+    drop(second);
+    first.thaw();
     postgres.session(shop::DATABASE).must("UPDATE products SET name = name || ' still followed'");
     first.in_step(&postgres, &elasticsearch);
     assert_eq!(first.terminate().0.code(), Some(0));

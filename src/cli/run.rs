@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
 
 use super::daemon as started;
 use crate::config::Config;
@@ -14,6 +15,9 @@ use crate::failpoint;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::shutdown::{self, Stop};
+
+/// How long readiness and the end are told to a systemd that does not listen.
+const NOTIFY_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Run the daemon until SIGTERM or SIGINT
 ///
@@ -77,7 +81,7 @@ async fn daemon(config: &Config, args: &Args) -> Result<Exit, Failure> {
     if super::progress_bar::wanted(config) {
         tokio::spawn(super::progress_bar::show(daemon.watch.clone(), stop.clone()));
     }
-    notify(&[NotifyState::Ready]);
+    notify(NotifyState::Ready).await;
     tokio::spawn(feed_watchdog(daemon.watch, walls_stop));
 
     let mut ended = daemon.ended;
@@ -85,7 +89,7 @@ async fn daemon(config: &Config, args: &Args) -> Result<Exit, Failure> {
         outcome = &mut ended => Some(outcome),
         () = stop.asked() => None,
     };
-    notify(&[NotifyState::Stopping]);
+    notify(NotifyState::Stopping).await;
     let outcome = match outcome {
         Some(outcome) => outcome,
         None => tokio::time::timeout(config.limits.shutdown, ended).await.unwrap_or_else(|_| {
@@ -100,14 +104,25 @@ async fn daemon(config: &Config, args: &Args) -> Result<Exit, Failure> {
     outcome.map(|()| Exit::Done)
 }
 
-/// Tells systemd, if it is there.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "notify systemd");
+/// Tells systemd, if it is there. Its socket blocks while nobody reads it: then a thread of its own hangs and not the
+/// runtime's, on which timers and HTTP depend.
+fn tell(state: NotifyState<'static>) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = sd_notify::notify(&[state]) {
+            tracing::debug!(%error, "notify systemd");
+        }
+    })
+}
+
+/// The same, without waiting for long.
+async fn notify(state: NotifyState<'static>) {
+    if tokio::time::timeout(NOTIFY_WAIT_MAX, tell(state)).await.is_err() {
+        tracing::debug!("systemd does not read what it is told");
     }
 }
 
-/// Feeds the watchdog at half its time for as long as the loops run.
+/// Feeds the watchdog at half its time for as long as the loops run. One word at a time: threads that hang do not
+/// heap up.
 async fn feed_watchdog(watch: Arc<dyn http::Watch>, mut stop: Stop) {
     let Some(period) = sd_notify::watchdog_enabled() else { return };
     loop {
@@ -115,9 +130,13 @@ async fn feed_watchdog(watch: Arc<dyn http::Watch>, mut stop: Stop) {
             () = stop.asked() => return,
             () = tokio::time::sleep(period / 2) => {}
         }
-        match watch.alive() {
-            Ok(()) => notify(&[NotifyState::Watchdog]),
-            Err(reason) => tracing::error!(%reason, "the watchdog is not fed"),
+        if let Err(reason) = watch.alive() {
+            tracing::error!(%reason, "the watchdog is not fed");
+            continue;
+        }
+        tokio::select! {
+            () = stop.asked() => return,
+            _ = tell(NotifyState::Watchdog) => {}
         }
     }
 }

@@ -77,6 +77,7 @@ fn look_for(bug: Bug, ranges: u64, most: u64) -> bool {
 }
 
 #[test]
+#[ignore = "run by scripts/simulate"]
 fn every_planted_bug_is_caught() {
     let ranges = number("PROJECTORD_PLANTED_RANGES").unwrap_or(RANGES);
     let most = number("PROJECTORD_PLANTED_SEEDS").unwrap_or(SEEDS_MAX);
