@@ -172,6 +172,10 @@ impl World {
         match self.backup.take() {
             Some((backup, folder, chronicle)) => {
                 self.watch.note("unsafe: an older copy of the data folder is restored");
+                // A late request of this very step was sent by the journal that goes now.
+                if let Err(broken) = self.judge() {
+                    self.watch.broken(broken);
+                }
                 self.disk.restore(&backup);
                 self.folder = folder;
                 self.truth.restore(chronicle);

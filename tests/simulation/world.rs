@@ -323,12 +323,8 @@ impl World {
         Ok(())
     }
 
-    /// Every promise, as often as it can be afforded.
-    fn check(&mut self) -> Result<(), Broken> {
-        if let Some(broken) = self.watch.take_broken() {
-            return Err(broken);
-        }
-        self.learn()?;
+    /// What the sink has accepted since the last look, by the journal as it is.
+    pub fn judge(&mut self) -> Result<(), Broken> {
         let source = Arc::clone(&self.source);
         let sink = Arc::clone(&self.sink);
         let server = source.server.lock().unwrap_or_else(PoisonError::into_inner);
@@ -336,7 +332,20 @@ impl World {
         let shapes = self.sets[self.set].clone();
         let end = self.truth.chronicle.read_to();
         self.truth.meet(&cluster, &shapes, end);
-        self.truth.check_accepted(&mut cluster, &server, &self.watch)?;
+        self.truth.check_accepted(&mut cluster, &server, &self.watch)
+    }
+
+    /// Every promise, as often as it can be afforded.
+    fn check(&mut self) -> Result<(), Broken> {
+        if let Some(broken) = self.watch.take_broken() {
+            return Err(broken);
+        }
+        self.learn()?;
+        self.judge()?;
+        let source = Arc::clone(&self.source);
+        let sink = Arc::clone(&self.sink);
+        let server = source.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = sink.cluster();
         if self.random.u8(..12) == 0
             && let Some(process) = &self.process
         {
