@@ -40,6 +40,8 @@ pub enum Bug {
     NoTombstones,
     /// A chunk is read without waiting for the transactions that were running.
     NoWaitOut,
+    /// What a transaction older than a table's reading did counts as done since.
+    EarlyIsLate,
     /// Held chunks survive a lost connection: they are taken without their markers.
     HeldChunkKept,
     /// A table that was read again keeps the rows that nobody saw.
@@ -83,7 +85,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 35] = [
+    pub const ALL: [Bug; 36] = [
         Bug::ConfirmBeforeFsync,
         Bug::ConfirmPendingKeepalive,
         Bug::ApplyUnsynced,
@@ -99,6 +101,7 @@ impl Bug {
         Bug::TruncateIgnoredByBackfill,
         Bug::NoTombstones,
         Bug::NoWaitOut,
+        Bug::EarlyIsLate,
         Bug::HeldChunkKept,
         Bug::NoSweep,
         Bug::NewForeignKeysOnly,

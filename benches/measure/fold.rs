@@ -186,7 +186,7 @@ pub fn run(arguments: &Arguments) -> Outcome<()> {
     fold.push(Kind::Facts, serde_json::to_vec(&facts)?)?;
     let units: Vec<Unit> =
         catalog.tables.iter().map(|table| Unit { table: table.id, oid: table.oid }).collect();
-    let begin = Backfill { begin: EntryNo::ZERO, units, keys_only: false };
+    let begin = Backfill { begin: EntryNo::ZERO, units, keys_only: false, transaction: None };
     let number = fold.push(Kind::BackfillBegin, serde_json::to_vec(&begin)?)?;
     let relations: Vec<Vec<u8>> = catalog.tables.iter().map(relation).collect();
     fold.commit(&relations)?;

@@ -212,6 +212,10 @@ pub struct Backfill {
     pub units: Vec<Unit>,
     /// Only incomplete rows are read again: nothing is closed, nothing swept (rule 16).
     pub keys_only: bool,
+    /// In a begin: the marker's own transaction id, with its epoch. None in older journals. Transactions with an
+    /// older id are waited for before anything is read, but may have begun before their tables were published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<u64>,
 }
 
 /// Payload of [`Kind::Command`]: what to dirty (rule 10: already resolved).

@@ -118,8 +118,8 @@ pub trait Source: Send + Sync {
     /// more when the slot is active for us (rules 1, 7).
     fn connect<'a>(&'a self, resume: &'a Resume) -> Answer<'a, Stream>;
 
-    /// Writes a marker into the stream (hazard 19).
-    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, ()>;
+    /// Writes a marker into the stream (hazard 19), in a transaction of its own. Returns its id, with its epoch.
+    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, u64>;
 
     /// Waits until every transaction that runs now has ended (rule 12). `waits` is told whom it waits for.
     fn wait_out<'a>(&'a self, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, ()>;

@@ -63,6 +63,9 @@ pub struct UnitState {
     pub oid: u32,
     /// L: the BackfillBegin entry (rule 14).
     pub begin: EntryNo,
+    /// The transaction that wrote the marker L, see [`crate::journal::entry::Backfill::transaction`].
+    #[serde(default)]
+    pub transaction: Option<u64>,
     pub complete: bool,
     /// A TRUNCATE since L: everything after it is in the stream (rule 15).
     pub truncated: bool,
@@ -84,6 +87,7 @@ impl UnitState {
             table,
             oid,
             begin: EntryNo::ZERO,
+            transaction: None,
             complete: false,
             truncated: false,
             again: false,
@@ -93,6 +97,13 @@ impl UnitState {
             read_whole: false,
             had_rows: false,
         }
+    }
+
+    /// Whether a transaction began before the marker L of the reading that goes on. Ids wrap around
+    /// (PostgreSQL docs, "Transactions and Identifiers").
+    pub fn is_early(&self, xid: u32) -> bool {
+        let marker = self.transaction.filter(|_| !self.complete && self.begin != EntryNo::ZERO);
+        marker.is_some_and(|marker| (xid.wrapping_sub(marker as u32) as i32) < 0)
     }
 }
 

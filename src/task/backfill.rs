@@ -124,17 +124,18 @@ impl<E: Engine> Backfill<E> {
 
     /// Marker L for these units; returns L once apply has seen it.
     pub async fn begin(&mut self, units: Vec<Unit>) -> Result<EntryNo, Interrupted> {
-        let backfill = Units { begin: EntryNo::ZERO, units, keys_only: false };
+        let backfill = Units { begin: EntryNo::ZERO, units, keys_only: false, transaction: None };
         let begin = self.marked(backfill).await?;
         self.applied(begin).await?;
         failpoint::hit("backfill.begun");
         Ok(begin)
     }
 
-    pub(super) async fn marked(&mut self, backfill: Units) -> Result<EntryNo, Interrupted> {
+    pub(super) async fn marked(&mut self, mut backfill: Units) -> Result<EntryNo, Interrupted> {
         let nonce = self.nonce();
-        let done = self.order(Order::Begin { nonce: nonce.clone(), backfill }).await?;
-        self.source.emit_marker(&nonce).await?;
+        backfill.transaction = Some(self.source.emit_marker(&nonce).await?);
+        // Ingest remembers a marker that is quicker than its order.
+        let done = self.order(Order::Begin { nonce, backfill }).await?;
         failpoint::hit("backfill.marked");
         self.appended(done).await
     }
@@ -192,6 +193,7 @@ impl<E: Engine> Backfill<E> {
             begin,
             units: units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect(),
             keys_only: false,
+            transaction: None,
         };
         failpoint::hit("backfill.ending");
         let ended = self.appended(self.order(Order::End(done)).await?).await?;

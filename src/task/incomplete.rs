@@ -39,7 +39,8 @@ impl<E: Engine> Backfill<E> {
     /// a row that was incomplete before that marker, because of a younger one the SELECT may not know.
     async fn read_incomplete(&mut self, since: EntryNo, units: &[UnitState]) -> Result<(), Interrupted> {
         let named = units.iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
-        let begin = self.marked(Units { begin: EntryNo::ZERO, units: named, keys_only: true }).await?;
+        let keys = Units { begin: EntryNo::ZERO, units: named, keys_only: true, transaction: None };
+        let begin = self.marked(keys).await?;
         self.wait_out().await?;
         self.applied(begin).await?;
         let keys = self.incomplete_keys(since, units)?;

@@ -31,6 +31,7 @@ impl<E: Engine> Applier<E> {
             if backfill.units.iter().any(|named| named.table == unit.table && named.oid == unit.oid) {
                 *unit = UnitState {
                     begin: entry,
+                    transaction: backfill.transaction,
                     complete: false,
                     truncated: false,
                     again: false,

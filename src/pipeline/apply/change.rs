@@ -10,7 +10,7 @@ use crate::projection::affected::{self, Contribution, RowChange, Upward};
 use crate::projection::plan::{LinkId, RowsError};
 use crate::store::dirty::{Count, Target};
 use crate::store::engine::{self, Engine, Read};
-use crate::store::meta;
+use crate::store::meta::{self, UnitState};
 use crate::store::rows::{self, OldRow, RowReader};
 use crate::store::schema::StoredTable;
 
@@ -58,7 +58,8 @@ impl<E: Engine> Applier<E> {
         let schema = &compiled.schema;
         let old = rows::find_old(work.batch()?, schema, table, identity)?;
         let mut writer = RowWriter::default();
-        writer.begin(entry, table.layout, leaf);
+        let changed_at = self.counts_as(entry, table.id, leaf);
+        writer.begin(changed_at, table.layout, leaf);
         let mut incomplete = false;
         {
             let leaves_out = cells.contains(&Cell::Unchanged);
@@ -103,7 +104,7 @@ impl<E: Engine> Applier<E> {
             }
             self.reached.rows += u64::from(old.is_none());
         }
-        self.note_incomplete(work, table, &key, incomplete.then_some(entry))?;
+        self.note_incomplete(work, table, &key, incomplete.then_some(changed_at))?;
         work.rows += 1;
         let old = old.filter(|_| key == identity);
         self.contribute(work, entry, table, old.as_ref(), Some(writer.bytes()))
@@ -150,7 +151,8 @@ impl<E: Engine> Applier<E> {
         key: &[u8],
         entry: EntryNo,
     ) -> Result<(), Error> {
-        if self.is_being_read(table) && !planted::is(Bug::NoTombstones) {
+        let being_read = |unit: &UnitState| unit.table == table.id && !unit.complete && !self.is_early(unit);
+        if self.units.iter().any(being_read) && !planted::is(Bug::NoTombstones) {
             meta::put_tombstone(work.batch()?, table.id, key, entry)?;
         }
         Ok(())

@@ -5,12 +5,13 @@
 //! no clock; `run` drives it.
 //!
 //! Reading order: [`work`] (the open batch and what it has gathered), [`facts`] (definitions and layouts come
-//! into force), [`units`] (what is to be read), [`transaction`] (messages), [`change`] (one row), [`backfill`] (chunks and sweeps), [`unfold`]
-//! (scans become points).
+//! into force), [`units`] (what is to be read), [`transaction`] (messages), [`change`] (one row), [`backfill`] (chunks and sweeps),
+//! [`early`] (transactions older than a reading), [`unfold`] (scans become points).
 
 pub mod backfill;
 mod change;
 mod document_key;
+mod early;
 pub mod facts;
 mod order;
 pub mod transaction;
@@ -101,6 +102,8 @@ pub struct Applier<E> {
     generations: Vec<GenerationState>,
     units: Vec<UnitState>,
     relations: HashMap<u32, Bound>,
+    /// Id of the transaction that is being applied, when it began before a marker L (see [`early`]).
+    early: Option<u32>,
     limits: Limits,
 }
 
@@ -129,6 +132,7 @@ impl<E: Engine> Applier<E> {
             generations,
             units,
             relations: HashMap::new(),
+            early: None,
             limits: Limits::default(),
         };
         for message in relations {
@@ -212,6 +216,7 @@ impl<E: Engine> Applier<E> {
 
     fn entry(&mut self, work: &mut Work<'_, E>, record: &Record) -> Result<(), Error> {
         let entry = record.number;
+        self.early = None;
         match record.kind {
             Kind::Connected if planted::is(Bug::RelationKept) => {}
             Kind::Connected => {
@@ -228,10 +233,16 @@ impl<E: Engine> Applier<E> {
                 let position: Position = json(record)?;
                 self.rebuild(work, entry, &position)?;
             }
-            Kind::TransactionPart => self.messages(work, entry, &record.payload)?,
+            Kind::TransactionPart => {
+                if let Some(xid) = early::xid_of_part(&record.payload) {
+                    self.note_early(work, xid)?;
+                }
+                self.messages(work, entry, &record.payload)?;
+            }
             Kind::Transaction => {
                 let (commit, messages) =
                     Commit::decode(&record.payload).map_err(|source| Error::Entry { entry, source })?;
+                self.note_early(work, commit.xid)?;
                 self.messages(work, entry, messages)?;
                 self.reached.lsn = commit.end;
                 self.reached.commit_time_us = commit.time_us;

@@ -169,8 +169,12 @@ impl<E: Engine> Applier<E> {
                 continue;
             }
             let Some(table) = compiled.schema.table(id) else { continue };
+            let early = self.early;
             for unit in &mut self.units {
                 let being_read = unit.oid == *oid && !unit.complete && unit.begin != EntryNo::ZERO;
+                if early.is_some_and(|xid| unit.is_early(xid)) {
+                    continue; // the chunks are behind it
+                }
                 if being_read && !planted::is(Bug::TruncateIgnoredByBackfill) {
                     unit.truncated = true; // rule 15
                     meta::put_unit(work.batch()?, unit)?;

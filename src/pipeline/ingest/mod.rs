@@ -82,6 +82,8 @@ pub type Ticket = u64;
 #[derive(Debug)]
 struct OpenTransaction {
     first: EntryNo,
+    /// Its BEGIN, which every part repeats: apply has to know whose it is before the commit.
+    begin: Bytes,
     commit: Lsn,
     xid: u32,
     rows: u32,

@@ -24,7 +24,7 @@ impl Ingest {
         }
     }
 
-    fn begin(&mut self, payload: &[u8]) -> Result<(), Error> {
+    fn begin(&mut self, payload: &Bytes) -> Result<(), Error> {
         let Message::Begin { final_lsn, xid, .. } = parse(payload)? else {
             return Err(Error::Stream("BEGIN is another message".to_owned()));
         };
@@ -33,6 +33,8 @@ impl Ingest {
         }
         self.open = Some(OpenTransaction {
             first: self.journal.end().next(),
+            // A copy: a slice would keep the whole block that it was read in alive.
+            begin: Bytes::copy_from_slice(payload),
             commit: final_lsn,
             xid,
             rows: 0,
@@ -69,7 +71,9 @@ impl Ingest {
         if !open.messages.is_empty() && open.messages.len() + payload.len() > self.options.part_bytes {
             let messages = std::mem::take(&mut open.messages);
             open.parts = true;
-            self.append_raw(Kind::TransactionPart, &[&messages])?;
+            let mut begin = Vec::new();
+            entry::put_message(&mut begin, &open.begin);
+            self.append_raw(Kind::TransactionPart, &[&begin, &messages])?;
         }
         if let Some(open) = &mut self.open {
             entry::put_message(&mut open.messages, payload);

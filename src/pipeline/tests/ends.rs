@@ -17,7 +17,8 @@ fn a_table_is_not_complete_while_a_row_of_it_holds_a_value_not_known() {
     fold.trace(LEAF).path = "attached".to_owned();
     fold.put_facts();
     let unit = Unit { table: TableId(ITEMS), oid: LEAF };
-    let mut backfill = Backfill { begin: EntryNo::ZERO, units: vec![unit.clone()], keys_only: false };
+    let mut backfill =
+        Backfill { begin: EntryNo::ZERO, units: vec![unit.clone()], keys_only: false, transaction: None };
     let payload = |backfill: &Backfill| serde_json::to_vec(backfill).unwrap();
     backfill.begin = fold.entry(Kind::BackfillBegin, payload(&backfill));
     fold.chunk(backfill.begin, &unit, "1\t2\t1\t2\tt\n", false);

@@ -5,6 +5,7 @@
 mod begun;
 mod check;
 mod database;
+mod early;
 mod ends;
 mod moved;
 mod oracle;

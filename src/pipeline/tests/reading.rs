@@ -80,7 +80,7 @@ impl World {
 
     fn begin(&mut self, units: Vec<Unit>, keys_only: bool) -> u64 {
         let nonce = self.nonce();
-        let backfill = Backfill { begin: EntryNo::ZERO, units, keys_only };
+        let backfill = Backfill { begin: EntryNo::ZERO, units, keys_only, transaction: None };
         let ticket = self.order(Order::Begin { nonce: nonce.clone(), backfill });
         self.database.marker(&nonce);
         ticket
@@ -159,7 +159,7 @@ impl World {
             let ticket = self.begin(units, true);
             return Phase::KeysBegin { begin, all, ticket };
         }
-        Phase::End(self.order(Order::End(Backfill { begin, units, keys_only: false })))
+        Phase::End(self.order(Order::End(Backfill { begin, units, keys_only: false, transaction: None })))
     }
 
     fn select(&mut self, begin: EntryNo, at: usize, left: &mut [UnitState]) {

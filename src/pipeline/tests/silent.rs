@@ -46,7 +46,7 @@ impl Fold {
         fold.put_facts();
         let units: Vec<Unit> =
             fold.applier.units().iter().map(|unit| Unit { table: unit.table, oid: unit.oid }).collect();
-        let mut backfill = Backfill { begin: EntryNo::ZERO, units, keys_only: false };
+        let mut backfill = Backfill { begin: EntryNo::ZERO, units, keys_only: false, transaction: None };
         let begin = fold.entry(Kind::BackfillBegin, serde_json::to_vec(&backfill).unwrap());
         for unit in backfill.units.clone() {
             let rows = match LEAVES.iter().position(|leaf| *leaf == unit.oid) {
@@ -91,10 +91,15 @@ impl Fold {
 
     /// A transaction that updates one item, of this leaf; the key is as it was.
     pub fn update(&mut self, leaf: u32, tuple: &[u8]) -> EntryNo {
-        let commit = Commit { commit: Lsn(1), end: Lsn(2), time_us: 0, xid: 1, rows: 1, first: EntryNo(1) };
+        self.transaction(1, leaf, &[&[&b"U"[..], &leaf.to_be_bytes(), b"N", tuple].concat()])
+    }
+
+    /// A transaction with these messages of one leaf.
+    pub fn transaction(&mut self, xid: u32, leaf: u32, messages: &[&[u8]]) -> EntryNo {
+        let commit = Commit { commit: Lsn(1), end: Lsn(2), time_us: 0, xid, rows: 1, first: EntryNo(1) };
         let mut payload = commit.encode().to_vec();
         put_message(&mut payload, &wire::relation(leaf));
-        put_message(&mut payload, &[&b"U"[..], &leaf.to_be_bytes(), b"N", tuple].concat());
+        messages.iter().for_each(|message| put_message(&mut payload, message));
         self.entry(Kind::Transaction, payload)
     }
 
@@ -123,7 +128,7 @@ impl Fold {
     }
 
     /// The leaves of the stored items.
-    fn rows(&self) -> Vec<u32> {
+    pub fn rows(&self) -> Vec<u32> {
         self.items(|_, row| row.leaf)
     }
 

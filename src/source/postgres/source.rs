@@ -330,7 +330,7 @@ impl Source for Postgres {
         Box::pin(self.open(resume))
     }
 
-    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, ()> {
+    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, u64> {
         let nonce = nonce.to_owned();
         Box::pin(self.question(move |session| {
             Box::pin(async move { snapshot::emit_marker(session.client(), &nonce).await })

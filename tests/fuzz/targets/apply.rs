@@ -101,8 +101,13 @@ fn ready() -> &'static (State, EntryNo) {
             (Kind::Facts, serde_json::to_vec(&facts).unwrap()),
             (
                 Kind::BackfillBegin,
-                serde_json::to_vec(&Backfill { begin: EntryNo(0), units: units.clone(), keys_only: false })
-                    .unwrap(),
+                serde_json::to_vec(&Backfill {
+                    begin: EntryNo(0),
+                    units: units.clone(),
+                    keys_only: false,
+                    transaction: None,
+                })
+                .unwrap(),
             ),
         ];
         for unit in &units {
@@ -110,7 +115,8 @@ fn ready() -> &'static (State, EntryNo) {
         }
         entries.push((
             Kind::BackfillEnd,
-            serde_json::to_vec(&Backfill { begin: EntryNo(2), units, keys_only: false }).unwrap(),
+            serde_json::to_vec(&Backfill { begin: EntryNo(2), units, keys_only: false, transaction: None })
+                .unwrap(),
         ));
         entries.push((Kind::Connected, b"{}".to_vec()));
         let mut records: Vec<Record> = entries

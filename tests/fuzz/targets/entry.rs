@@ -65,7 +65,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         join_chunk(&chunk, b"8\n"),
         json(&Position { lsn: Lsn(1 << 40) }),
         json(&Intent { slot: "s".to_owned(), system_identifier: "7".to_owned(), timeline: 1 }),
-        json(&Backfill { begin: EntryNo(0), units: vec![unit.clone()], keys_only: false }),
+        json(&Backfill { begin: EntryNo(0), units: vec![unit.clone()], keys_only: false, transaction: None }),
         json(&Command::Whole { generation: Generation(2) }),
         json(&Command::ReadAgain { units: vec![unit] }),
         json(&Command::Documents { generation: Generation(1), keys: vec!["00ff".to_owned()] }),

@@ -61,6 +61,8 @@ pub enum Record {
     },
     Marker {
         nonce: String,
+        /// The record carries it: no crash gives it to another transaction.
+        xid: u32,
     },
     /// WAL that is nothing to us: other databases, vacuum.
     Foreign,
@@ -205,11 +207,12 @@ impl Server {
     }
 
     /// A marker of ours, with its transaction's own commit flushed (rule 20).
-    pub fn marker(&mut self, nonce: &str) {
-        self.take_xid();
-        self.append(40, Record::Marker { nonce: nonce.to_owned() });
+    pub fn marker(&mut self, nonce: &str) -> u32 {
+        let xid = self.take_xid();
+        self.append(40, Record::Marker { nonce: nonce.to_owned(), xid });
         self.append(16, Record::Foreign);
         self.flush();
+        xid
     }
 
     pub fn foreign(&mut self, random: &mut Rng) {
@@ -295,7 +298,7 @@ impl Server {
         self.committed = last.state.clone();
         self.visible = last.state.clone();
         let xids = self.wal.iter().filter_map(|logged| match &logged.record {
-            Record::Commit { xid, .. } => Some(xid + 1),
+            Record::Commit { xid, .. } | Record::Marker { xid, .. } => Some(xid + 1),
             _ => None,
         });
         self.next_xid = xids.max().unwrap_or(100);

@@ -331,15 +331,15 @@ impl Source for Postgres {
         Box::pin(self.open(resume))
     }
 
-    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, ()> {
+    fn emit_marker<'a>(&'a self, nonce: &'a str) -> Answer<'a, u64> {
         Box::pin(async move {
             let session = self.session("emit a marker").await?;
-            {
+            let xid = {
                 let mut server = session.step().await?;
                 server.before_marker(&self.worse, &self.watch);
-                server.marker(nonce);
-            }
-            session.answer(()).await
+                server.marker(nonce)
+            };
+            session.answer(u64::from(xid)).await
         })
     }
 

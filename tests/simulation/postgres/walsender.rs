@@ -106,7 +106,7 @@ impl Walsender {
                     self.queue.push_back((end, wire::marker("somebody else's", "x", end)));
                 }
             }
-            Record::Marker { nonce } => {
+            Record::Marker { nonce, .. } => {
                 self.queue.push_back((end, wire::marker(projectord::source::MARKER_PREFIX, nonce, end)));
             }
             Record::Commit { number, xid, changes } => {
@@ -160,7 +160,7 @@ impl Server {
         let sent = self.walsender.as_ref()?.sent;
         let mut behind = self.wal.iter().rev().take_while(|logged| logged.end > sent);
         let answered = behind.find_map(|logged| match &logged.record {
-            Record::Marker { nonce } => self.chunks.get(nonce),
+            Record::Marker { nonce, .. } => self.chunks.get(nonce),
             _ => None,
         });
         answered.map(|answered| (sent, *answered))

@@ -1,6 +1,6 @@
 //! Markers: messages that we write into the WAL and that come back in the stream (hazard 19).
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::failure;
 use crate::source::HeldChunk;
@@ -9,20 +9,27 @@ use crate::source::postgres::sql::literal;
 
 pub use crate::source::MARKER_PREFIX as PREFIX;
 
-/// Emits a marker with this payload, outside of any transaction of the stream: it comes back as soon as the
+const EMIT: &str = "emit a marker";
+
+/// Emits a marker with this payload and returns its transaction's id. It is outside of any transaction of the stream: it comes back as soon as the
 /// WAL up to it is on disk. Needs no right but CONNECT, also where transactions are read-only by default.
 ///
 /// The transaction id makes the commit write a record and flush at once, so that the marker arrives within a
 /// millisecond and not with the next round of the WAL writer; `local` keeps it from waiting for a standby
 /// (rule 20).
-pub async fn emit_marker(client: &Client, nonce: &str) -> Result<(), Error> {
+pub async fn emit_marker(client: &Client, nonce: &str) -> Result<u64, Error> {
     // Statements sent together are one transaction, and one that fails leaves none open behind it.
     let statement = format!(
         "SET LOCAL synchronous_commit = local;
          SELECT pg_catalog.pg_current_xact_id(), pg_catalog.pg_logical_emit_message(false, '{PREFIX}', {})",
         literal(nonce)
     );
-    client.batch_execute(&statement).await.map_err(|error| failure("emit a marker", &error))
+    let answer = client.simple_query(&statement).await.map_err(|error| failure(EMIT, &error))?;
+    let id = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).and_then(|id| id.parse().ok()),
+        _ => None,
+    });
+    id.ok_or_else(|| Error::Protocol { operation: EMIT, reason: "no transaction id".to_owned() })
 }
 
 /// The marker of a chunk that was read in the same session and is in ingest's hands by now.
@@ -40,6 +47,6 @@ impl<'c> Marker<'c> {
     /// Emits it. After an error the chunk must be dropped and read again: nobody knows whether the marker
     /// will come.
     pub async fn emit(self) -> Result<(), Error> {
-        emit_marker(self.client, &self.nonce).await
+        emit_marker(self.client, &self.nonce).await.map(|_| ())
     }
 }
