@@ -66,6 +66,8 @@ pub enum Bug {
     ViewInsideTransaction,
     /// Deliver begins before apply has reached the end of the journal that was found.
     DeliverBeforeCaughtUp,
+    /// After a pause it sends before anybody has looked whose the indices are.
+    SendBeforeLook,
     /// Versions are entries alone.
     VersionWithoutEpoch,
     /// Deletes carry no version.
@@ -85,7 +87,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 36] = [
+    pub const ALL: [Bug; 37] = [
         Bug::ConfirmBeforeFsync,
         Bug::ConfirmPendingKeepalive,
         Bug::ApplyUnsynced,
@@ -114,6 +116,7 @@ impl Bug {
         Bug::ScanNotDurable,
         Bug::ViewInsideTransaction,
         Bug::DeliverBeforeCaughtUp,
+        Bug::SendBeforeLook,
         Bug::VersionWithoutEpoch,
         Bug::DeleteWithoutVersion,
         Bug::ConflictIsDone,

@@ -5,18 +5,23 @@ use super::points;
 
 /// Of a thousand seeds so many must have come by.
 pub const WANTED: &[&str] = &[
-    "a chunk was read while a logged commit was not visible (hazard 9)",
     "a chunk saw what was not streamed yet",
+    "a chunk was read while a logged commit was not visible (hazard 9)",
     "a pause of the process",
     "a table joined the publication while transactions ran (hazard 10)",
+    "alias: somebody leads it to an index of theirs",
+    "alias: somebody leads it to another index of ours",
+    "alias: somebody removes it",
+    "alias: somebody removes the one that is written through",
     "an orphaned slot was dropped",
     "check: what is projected is in the sink",
     "check: what was confirmed is on disk",
     "cluster: a node restarts",
+    "cluster: a snapshot was taken",
     "cluster: acknowledged writes were lost",
     "creating the slot waited for a transaction",
-    "database: a crash",
     "database: a crash that loses commits",
+    "database: a crash",
     "database: a failover without loss",
     "database: a subtransaction was rolled back",
     "database: a transaction was rolled back",
@@ -26,11 +31,18 @@ pub const WANTED: &[&str] = &[
     "disk: a sync fails",
     "disk: no space left",
     "disk: the power goes in the middle of writing",
-    "kill -9",
+    "engine: a batch does not fit",
+    "engine: a batch fails",
+    "engine: a batch is written and counts as failed",
+    "engine: a damaged file is noticed at the start",
+    "journal: at its quota or reserve, nothing is read (rule 9)",
+    "journal: room again",
     "kill -9 soon after the start (double kill)",
+    "kill -9",
     "killed again while it recovered (double kill)",
-    "operator: new indices after lost writes",
+    "nearly an hour goes by",
     "operator: backfill anew",
+    "operator: new indices after lost writes",
     "operator: other definitions",
     "operator: quarantine tried again",
     "operator: rebuild",
@@ -38,7 +50,12 @@ pub const WANTED: &[&str] = &[
     "operator: replay of everything",
     "operator: stop",
     "power cut",
-    "rows went to other parents while a scan ran",
+    "publication: somebody adds a table that nobody uses",
+    "publication: somebody drops it and makes it again",
+    "publication: somebody drops it",
+    "publication: somebody takes a table out",
+    "refused: alias-foreign",
+    "refused: publication-changed",
     "refused: sink-index-gone",
     "refused: sink-other-writer",
     "refused: slot-advanced",
@@ -47,11 +64,13 @@ pub const WANTED: &[&str] = &[
     "refused: source-other-system",
     "refused: source-sync-standby",
     "refused: source-timeline",
+    "rows went to other parents while a scan ran",
     "sink: a request of a process that is gone was carried out",
     "sink: an answer to a process that is gone",
     "sink: an item missing from the answer",
     "sink: carried out late",
     "sink: carried out twice",
+    "sink: carried out when deletes are nearly forgotten",
     "sink: carried out, the answer lost",
     "sink: carried out, the answer malformed",
     "sink: carried out, the answer truncated",
@@ -70,13 +89,16 @@ pub const WANTED: &[&str] = &[
     "store: a checkpoint was made",
     "store: a copy did not fit",
     "the process died with the power",
+    "the process ended by a failure of the store's engine",
     "the process ended by a failure: journal-failed",
     "the process stopped when asked",
     "the wait-out waited for a transaction (rule 12)",
+    "two daemons: the first one sends what it owed",
+    "two daemons: the first one stopped by itself",
+    "two daemons: the folder of a paused one is copied",
     "unsafe: a bit flips in the journal",
     "unsafe: a failover that loses commits",
     "unsafe: a table was taken out of the publication and put in again",
-    "cluster: a snapshot was taken",
     "unsafe: an index comes back from a snapshot",
     "unsafe: an index is deleted",
     "unsafe: an older copy of the data folder is restored",
@@ -89,44 +111,15 @@ pub const WANTED: &[&str] = &[
     "unsafe: we would be a synchronous standby",
 ];
 
-/// The same, of the nastier world.
-pub const WANTED_NASTIER: &[&str] = &[
-    "alias: somebody leads it to an index of theirs",
-    "alias: somebody leads it to another index of ours",
-    "alias: somebody removes it",
-    "alias: somebody removes the one that is written through",
-    "engine: a batch does not fit",
-    "engine: a batch fails",
-    "engine: a batch is written and counts as failed",
-    "engine: a damaged file is noticed at the start",
-    "journal: at its quota or reserve, nothing is read (rule 9)",
-    "journal: room again",
-    "nearly an hour goes by",
-    "publication: somebody adds a table that nobody uses",
-    "publication: somebody drops it",
-    "publication: somebody drops it and makes it again",
-    "publication: somebody takes a table out",
-    "refused: alias-foreign",
-    "refused: publication-changed",
-    "sink: carried out when deletes are nearly forgotten",
-    "the process ended by a failure of the store's engine",
-    "two daemons: the first one sends what it owed",
-    "two daemons: the first one stopped: sink-other-writer",
-    "two daemons: the folder of a paused one is copied",
-];
-
 /// Of so many seeds each named point that can be met must have killed a process; with failpoints only.
 pub const SEEDS_KILLING: u64 = 4_000;
 
 /// States that this many seeds must have reached and have not.
 pub fn missed(seeds: u64, reached: impl Fn(&str) -> bool) -> Vec<String> {
-    let nastier = super::is_nastier();
-    let points: &[&str] =
-        if nastier && cfg!(feature = "failpoints") { projectord::failpoint::NAMES } else { &[] };
+    let points: &[&str] = if cfg!(feature = "failpoints") { projectord::failpoint::NAMES } else { &[] };
     let points = points.iter().filter(|name| !points::NOT_MET.contains(name)).map(|name| {
         if seeds >= SEEDS_KILLING { format!("killed at: {name}") } else { format!("met: {name}") }
     });
-    let more: &[&str] = if nastier { WANTED_NASTIER } else { &[] };
-    let wanted = WANTED.iter().chain(more).map(|what| (*what).to_owned());
+    let wanted = WANTED.iter().map(|what| (*what).to_owned());
     wanted.chain(points).filter(|what| !reached(what)).collect()
 }

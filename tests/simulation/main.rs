@@ -46,16 +46,9 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Whether processes die at named points within a turn, and what `trouble` brings happens: asked for, because seeds
-/// of it still fail (docs/proof.md).
-fn is_nastier() -> bool {
-    static NASTIER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *NASTIER.get_or_init(|| number("PROJECTORD_SIMULATION_NASTIER").is_some())
-}
-
 #[test]
 fn seeds_that_once_failed_pass() {
-    for (seed, found) in regressions::SEEDS {
+    for (seed, found) in regressions::SEEDS.iter().chain(regressions::SEEDS_SINCE) {
         let ran = run::seed(*seed, u64::MAX, false);
         assert!(ran.end.is_ok(), "seed {seed}, which found that {found}: {:?}", ran.end);
     }

@@ -3,7 +3,7 @@
 //! 37).
 //!
 //! Its conductor and its deliver go on; the other two loops do not, so that its journal and its store stay what the
-//! copy began with: what it sends is judged by the second's journal.
+//! copy began with: what it sends is judged by the second's journal. They are turned once it stops.
 
 use std::time::Duration;
 
@@ -16,9 +16,6 @@ use super::world::{Broken, World};
 
 /// Steps that the first one sleeps on.
 const ASLEEP: std::ops::Range<u64> = 5..300;
-/// It does not sleep longer: what it owes may be the past of a document whose delete is forgotten, and it sends before
-/// it looks (docs/proof.md, "Known and open").
-const WITHIN: Duration = Duration::from_secs(3_300);
 /// Turns that it is awake before somebody ends it by hand: its conductor may wait for a loop that does not go on.
 const AWAKE_MAX: u32 = 400;
 
@@ -27,7 +24,6 @@ pub struct Twin {
     process: Process,
     wakes_at: u64,
     awake: u32,
-    divided: Duration,
 }
 
 impl World {
@@ -47,12 +43,7 @@ impl World {
         self.truth.divide(process.status().epoch);
         self.watch.note("two daemons: the folder of a paused one is copied");
         process.spared = true;
-        self.twin = Some(Twin {
-            process,
-            wakes_at: self.steps + random.u64(ASLEEP),
-            awake: 0,
-            divided: self.clock.elapsed(),
-        });
+        self.twin = Some(Twin { process, wakes_at: self.steps + random.u64(ASLEEP), awake: 0 });
         self.sink.cluster().usurp = false; // it would strike the one that is gone
         self.disk = self.disk.twin();
         self.folder = self.folder.copy();
@@ -64,19 +55,16 @@ impl World {
     /// The first one does something, once it is awake.
     pub fn turn_the_twin(&mut self) -> Result<(), Broken> {
         let Some(twin) = &mut self.twin else { return Ok(()) };
-        if self.clock.elapsed() > twin.divided + WITHIN {
-            self.watch.note("two daemons: the first one does not wake");
-            self.twin = None;
-            return Ok(());
-        }
         // It would wait for the slot with a loop that does not go on, if it were the first to connect.
         let connected = self.process.as_ref().is_some_and(|process| process.status().source.connected);
         let asleep = twin.wakes_at > self.steps && !self.quiet;
         if twin.awake == 0 && (asleep || !connected) {
             return Ok(());
         }
-        let turned = twin.process.turn(&mut self.random, |name| name != "deliver");
-        if matches!(turned, Some((_, Turn::Again))) {
+        // Then its conductor waits for them to end.
+        let all = twin.process.status().state == "stopping";
+        let turned = twin.process.turn(&mut self.random, |name| name != "deliver" && !all);
+        if matches!(turned, Some(("deliver", Turn::Again))) {
             self.watch.note("two daemons: the first one sends what it owed");
         }
         twin.process.drain(self.random.u32(1..4));
@@ -93,6 +81,7 @@ impl World {
             Err(error) if error.is_refusal() => {
                 let text = error.to_string();
                 let code = text.split(':').next().unwrap_or_default();
+                self.watch.note("two daemons: the first one stopped by itself");
                 self.watch.count(format!("two daemons: the first one stopped: {code}"));
                 Ok(())
             }

@@ -124,6 +124,7 @@ fn assemble<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<Running<E>, 
         outside,
         report: report::Report::default(),
         sink_trouble: watch::channel(None),
+        looked: watch::channel(std::time::Duration::ZERO),
     })
 }
 

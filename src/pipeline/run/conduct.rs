@@ -245,6 +245,7 @@ impl<E: Engine> Running<E> {
     /// limit, what was settled is written, the store is closed.
     pub(super) async fn stop(mut self, conducted: Result<(), Error>) -> Result<(), Error> {
         self.report.state = "stopping";
+        self.report_now();
         let (clock, limit) = (Arc::clone(&self.machine.clock), self.options.stop_within);
         if let Some(deliver) = self.deliver.take() {
             let _ = deliver.send(deliver_loop::Input::Stop);

@@ -241,6 +241,7 @@ impl<E: Engine> Running<E> {
             random: Arc::clone(&self.machine.random),
             full_request: self.options.deliver.bulk_documents.min(500),
             trouble: self.sink_trouble.0.clone(),
+            looked: self.looked.1.clone(),
             state: deliver_loop::State::default(),
         };
         let ending = hosting::start(&*self.machine.host, deliver, self.ended_sender.clone())?;

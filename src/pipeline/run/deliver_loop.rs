@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::apply_loop::{self, Board};
 use super::clock::{Clock, Random};
 use super::hosting::{Loop, Turn};
+use super::indices::PAUSE_MAX;
 use super::ingest_loop::TICK;
 use crate::failpoint;
 use crate::model::Outcome;
@@ -54,6 +55,8 @@ pub struct Deliver<E: Engine> {
     pub full_request: usize,
     /// What keeps the sink from taking documents, while something does.
     pub trouble: watch::Sender<Option<String>>,
+    /// When the last look began that found all indices to be ours, by [`Clock::boot_time`].
+    pub looked: watch::Receiver<Duration>,
     pub state: State,
 }
 
@@ -69,6 +72,10 @@ pub struct State {
     /// When to look again although nothing has come in.
     look_at: Duration,
     stopping: bool,
+    /// When this loop was turned last, by [`Clock::boot_time`].
+    turned: Option<Duration>,
+    /// The end of a pause behind which nobody has looked yet whose the indices are.
+    woken: Option<Duration>,
     /// When it was last logged that the sink does not take documents.
     warned: Option<Duration>,
     /// Commit time of the view of each request on its way.
@@ -99,7 +106,8 @@ impl<E: Engine> Loop for Deliver<E> {
         if now >= self.state.look_at {
             self.state.dry = false;
         }
-        if !self.state.stopping && !self.state.dry && self.deliverer.has_room(now) {
+        let ours = self.is_still_ours();
+        if ours && !self.state.stopping && !self.state.dry && self.deliverer.has_room(now) {
             match self.request()? {
                 Sent::Request => return Ok(Turn::Again),
                 Sent::Gathering => {}
@@ -120,6 +128,18 @@ impl<E: Engine> Loop for Deliver<E> {
 }
 
 impl<E: Engine> Deliver<E> {
+    /// Rule 37: after a pause another daemon may have taken over, and what is owed here may be the past of a document
+    /// whose delete the sink has forgotten since.
+    fn is_still_ours(&mut self) -> bool {
+        let boot = self.clock.boot_time();
+        let turned = self.state.turned.replace(boot);
+        if turned.is_some_and(|turned| boot.saturating_sub(turned) > PAUSE_MAX) {
+            self.state.woken = Some(boot);
+        }
+        self.state.woken = self.state.woken.filter(|woken| *self.looked.borrow() < *woken);
+        self.state.woken.is_none() || planted::is(Bug::SendBeforeLook)
+    }
+
     /// Assembles and sends one request from a view of its own.
     fn request(&mut self) -> Result<Sent, Error> {
         let published = apply_loop::look(&self.board);
@@ -166,11 +186,19 @@ impl<E: Engine> Deliver<E> {
         let request = self.deliverer.sent(request);
         let (sink, answers) = (Arc::clone(&self.sink), self.answers.clone());
         let clock = Arc::clone(&self.clock);
+        let assembled = self.clock.boot_time();
         failpoint::hit("deliver.assembled");
         self.runtime.spawn(async move {
             let began = clock.now();
             failpoint::hit("deliver.sending");
-            let answer = sink.send(&request.documents).await;
+            // A pause may also fall between the two.
+            let late = clock.boot_time().saturating_sub(assembled) > PAUSE_MAX;
+            let answer = if late && !planted::is(Bug::SendBeforeLook) {
+                let reason = "the process was paused before it was sent".to_owned();
+                Err(sink::Error::Retry { operation: "send documents", reason })
+            } else {
+                sink.send(&request.documents).await
+            };
             failpoint::hit("deliver.sent");
             let took = clock.now().saturating_sub(began);
             let number = request.number;

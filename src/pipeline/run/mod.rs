@@ -18,6 +18,7 @@ pub mod deliver_loop;
 mod error;
 mod facts;
 pub mod hosting;
+mod indices;
 pub mod ingest_loop;
 pub mod machine;
 mod rebuild;
@@ -183,4 +184,6 @@ struct Running<E: Engine> {
     outside: Outside,
     report: report::Report,
     sink_trouble: (watch::Sender<Option<String>>, watch::Receiver<Option<String>>),
+    /// [`clock::Clock::boot_time`] of when the last look began that found all indices to be ours.
+    looked: (watch::Sender<Duration>, watch::Receiver<Duration>),
 }

@@ -36,9 +36,13 @@ pub(super) struct Report {
     pub facts_entry: EntryNo,
     /// When the tables were looked at last.
     pub catalog_looked: Duration,
-    pub looked: Duration,
+    /// When the indices were looked at last.
+    pub looked: Option<Duration>,
+    /// When that was last thought of, by both clocks: between two such moments there was no pause.
     pub looked_tick: Duration,
     pub boot: Duration,
+    /// Since the last pause all indices were found to be ours.
+    pub all_ours: bool,
     /// The indices of the facts in force, whoever journaled those.
     pub specs: Vec<IndexSpec>,
     received: Lsn,
@@ -63,9 +67,10 @@ impl Default for Report {
             generation_floor: 0,
             facts_entry: EntryNo::ZERO,
             catalog_looked: Duration::ZERO,
-            looked: Duration::ZERO,
+            looked: None,
             looked_tick: Duration::ZERO,
             boot: Duration::ZERO,
+            all_ours: false,
             specs: Vec::new(),
             received: Lsn::ZERO,
             lag: Lag::default(),

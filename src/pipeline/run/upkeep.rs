@@ -15,19 +15,10 @@ use crate::pipeline::apply;
 use crate::store::engine::Engine;
 use crate::store::meta::Stage;
 
-/// A pause of the process longer than this makes it look whether the indices are still its own (rule 37).
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How often the indices are looked at in any case (hazard 51).
-const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often the server is asked about our slot.
 const SLOT_EVERY: Duration = Duration::from_secs(5);
 /// How long that may take: the loops go on meanwhile, but nobody is answered.
 const STATUS_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// Only that ends the daemon here: whatever else is refused, requests will say, too, and are tried again.
-fn is_foreign(error: &crate::sink::Error) -> bool {
-    matches!(error, crate::sink::Error::Refused { code: "alias-foreign", .. })
-}
 
 impl<E: Engine> Running<E> {
     /// Everything that is looked after while running, connected or not.
@@ -39,6 +30,7 @@ impl<E: Engine> Running<E> {
             tokio::spawn(tick(self.machine.clock.clone(), self.ingest.clone()));
         }
         self.checkpoint().await?;
+        self.look_at_indices().await?;
         let now = self.machine.clock.now();
         if connected && now.saturating_sub(self.report.slot_asked) >= SLOT_EVERY {
             self.report.slot_asked = now;
@@ -102,8 +94,9 @@ impl<E: Engine> Running<E> {
 
     /// Lets aliases lead to generations whose first scan is delivered; looks whether indices are still ours.
     pub(super) async fn publish_ready(&mut self) -> Result<(), Error> {
-        // Looked first: after a pause the alias may be another daemon's to move (rule 37).
-        self.look_at_indices().await?;
+        if !self.report.all_ours {
+            return Ok(()); // after a pause the alias may be another daemon's to move (rule 37)
+        }
         let published = look(&self.board);
         for state in &published.generations {
             let Some(spec) = self.report.specs.iter().find(|spec| spec.generation == state.generation) else {
@@ -135,63 +128,6 @@ impl<E: Engine> Running<E> {
                     }
                     Err(error @ crate::sink::Error::Refused { .. }) => return Err(error.into()),
                     Err(error) => self.observer.retried("sink", &error.to_string()),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn look_at_indices(&mut self) -> Result<(), Error> {
-        let (now, boot) = (self.machine.clock.now(), self.machine.clock.boot_time());
-        let paused = boot.saturating_sub(self.report.boot)
-            > now.saturating_sub(self.report.looked_tick) + PAUSE_MAX
-            || now.saturating_sub(self.report.looked_tick) > PAUSE_MAX;
-        self.report.boot = boot;
-        self.report.looked_tick = now;
-        if !paused && now.saturating_sub(self.report.looked) < LOOK_EVERY {
-            return Ok(());
-        }
-        self.report.looked = now;
-        let published = look(&self.board);
-        for spec in self.report.specs.clone() {
-            let found = match self.sink.look(&spec).await {
-                Ok(found) => found,
-                Err(error) if is_foreign(&error) => return Err(error.into()),
-                Err(_) => continue, // later
-            };
-            let refused = |code, reason: String, hint: String| Err(Error::Refused { code, reason, hint });
-            match found {
-                None => {
-                    return refused(
-                        "sink-index-gone",
-                        format!("index {} is gone", spec.index),
-                        "Start again: it is made anew and filled from the local rows.".to_owned(),
-                    );
-                }
-                Some(index) if self.folder.indices().get(&spec.index) != Some(&index.uuid) => {
-                    return refused(
-                        "sink-index-gone",
-                        format!("index {} was replaced by another one", spec.index),
-                        "Start again: the documents are built from the local rows, into a new index."
-                            .to_owned(),
-                    );
-                }
-                Some(index) if Some(index.epoch) != self.epoch => {
-                    return refused(
-                        "sink-other-writer",
-                        format!("index {} was claimed with epoch {} meanwhile", spec.index, index.epoch),
-                        "Another daemon writes to it: stop one of them.".to_owned(),
-                    );
-                }
-                Some(_) => {}
-            }
-            // Somebody may have removed the readers' alias, or led it back to an older index: it is put right. One
-            // that leads to theirs is not ours to move.
-            let live = published.generations.iter().find(|state| state.generation == spec.generation);
-            if live.is_some_and(|state| state.published) {
-                match self.sink.publish(&spec).await {
-                    Err(error) if is_foreign(&error) => return Err(error.into()),
-                    Ok(()) | Err(_) => {} // later
                 }
             }
         }
