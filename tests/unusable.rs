@@ -82,9 +82,9 @@ fn a_write_database_that_cannot_be_used_is_told_by_its_code() {
         };
         let mut daemon = Daemon::prepare(&postgres, &elasticsearch, &options);
         let slots = || session.value("SELECT count(*) FROM pg_replication_slots");
-        assert_eq!(slots(), "0", "a slot was left behind, and holds WAL");
         daemon.spawn();
         refused(&mut daemon, code);
+        assert_eq!(slots(), "0", "a slot was left behind, and holds WAL");
     }
 }
 

@@ -109,10 +109,15 @@ pub trait Source: Send + Sync {
     /// Which server answers now.
     fn identify_system(&self) -> Answer<'_, System>;
 
-    /// Creates the slot and returns its consistent point. `orphan`: an Intent entry says that a slot of
+    /// Creates the slot and returns its consistent point, unless these tables cannot be followed. `orphan`: an Intent entry says that a slot of
     /// that name may be left from an attempt of ours, to be dropped first (rule 3). `waits` is told whom the
     /// creation waits for.
-    fn create_slot<'a>(&'a self, orphan: bool, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn>;
+    fn create_slot<'a>(
+        &'a self,
+        tables: &'a [Table],
+        orphan: bool,
+        waits: &'a (dyn Fn(String) + Sync),
+    ) -> Answer<'a, Lsn>;
 
     /// Passes the gate on a replication connection and streams from the journal's end over it; looks once
     /// more when the slot is active for us (rules 1, 7).

@@ -32,3 +32,4 @@ mod suite;
 pub mod trust;
 #[cfg(test)]
 mod trust_tests;
+mod unit;

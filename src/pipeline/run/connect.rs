@@ -64,7 +64,7 @@ impl<E: Engine> Running<E> {
         loop {
             let (facts, specs) = self.free_generations(looked, before, &anew).await?;
             if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
-                self.first_slot().await?;
+                self.first_slot(&facts.catalog.tables).await?;
             }
             let replaced = self.prepare_sink(&specs).await?;
             if replaced.is_empty() {

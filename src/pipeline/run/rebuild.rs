@@ -35,7 +35,8 @@ pub async fn rebuild(
     ingest.order(1, Order::Intent(intent(slot, &system)))?;
     ingest.sync(now)?;
     failpoint::hit("rebuild.intent");
-    let lsn = source.create_slot(true, waits).await?;
+    // The tables that the journal knows may be gone from the definitions: the next start says which are needed.
+    let lsn = source.create_slot(&[], true, waits).await?;
     failpoint::hit("rebuild.slot");
     still(source, &system).await?;
     ingest.order(2, Order::Rebuild(Position { lsn }))?;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::{Error, Running};
 use crate::failpoint;
 use crate::journal::entry::{Intent, Position};
+use crate::model::Table;
 use crate::pipeline::ingest::Order;
 use crate::source::{self, Source, System, other_system};
 use crate::store::engine::Engine;
 
 impl<E: Engine> Running<E> {
     /// Rule 3: an Intent before the slot is made, its position after, so that an orphan is recognised.
-    pub(super) async fn first_slot(&mut self) -> Result<(), Error> {
+    pub(super) async fn first_slot(&mut self, tables: &[Table]) -> Result<(), Error> {
         let orphan = self.recovered.intent.is_some();
         let system = self.source.identify_system().await?;
         if let Some(ours) = self.begun_on()
@@ -27,7 +28,7 @@ impl<E: Engine> Running<E> {
             self.recovered.intent = serde_json::to_vec(&intent).ok().map(Into::into);
         }
         let waits = |whom: String| tracing::info!(whom, "creating the slot waits for running transactions");
-        let lsn = self.source.create_slot(orphan, &waits).await?;
+        let lsn = self.source.create_slot(tables, orphan, &waits).await?;
         failpoint::hit("connect.slot");
         // Only now it is known whose position this is. Another one's slot is an orphan at the next try.
         still(&self.source, &system).await?;

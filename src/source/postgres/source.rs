@@ -112,11 +112,20 @@ impl Postgres {
         done.map_err(without_right)
     }
 
-    async fn make_slot(&self, orphan: bool, waits: &(dyn Fn(String) + Sync)) -> Result<Lsn, Error> {
+    async fn make_slot(
+        &self,
+        tables: &[Table],
+        orphan: bool,
+        waits: &(dyn Fn(String) + Sync),
+    ) -> Result<Lsn, Error> {
         let name = self.options.slot.clone();
         if !self.options.manage {
             return self.adopt_slot(&name).await;
         }
+        let mut connection = Connection::connect(&self.options).await?;
+        let expected = self.expected(&Resume { tables: tables.to_vec(), ..Resume::default() });
+        gate::check_without_slot(&mut connection, &expected).await?;
+        drop(connection);
         let mut creator = self.owner().await?;
         if let Some(state) = slot::state(&mut creator, &name).await? {
             if !orphan {
@@ -322,8 +331,13 @@ impl Source for Postgres {
         })
     }
 
-    fn create_slot<'a>(&'a self, orphan: bool, waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn> {
-        Box::pin(self.make_slot(orphan, waits))
+    fn create_slot<'a>(
+        &'a self,
+        tables: &'a [Table],
+        orphan: bool,
+        waits: &'a (dyn Fn(String) + Sync),
+    ) -> Answer<'a, Lsn> {
+        Box::pin(self.make_slot(tables, orphan, waits))
     }
 
     fn connect<'a>(&'a self, resume: &'a Resume) -> Answer<'a, Stream> {

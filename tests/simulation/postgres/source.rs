@@ -326,7 +326,12 @@ impl Source for Postgres {
         })
     }
 
-    fn create_slot<'a>(&'a self, orphan: bool, _waits: &'a (dyn Fn(String) + Sync)) -> Answer<'a, Lsn> {
+    fn create_slot<'a>(
+        &'a self,
+        _tables: &'a [Table],
+        orphan: bool,
+        _waits: &'a (dyn Fn(String) + Sync),
+    ) -> Answer<'a, Lsn> {
         Box::pin(self.make_slot(orphan))
     }
 

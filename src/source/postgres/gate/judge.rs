@@ -19,6 +19,15 @@ pub(super) fn refused(code: &'static str, reason: impl Into<String>, hint: impl 
 
 /// Holds the facts against what is expected; the gravest first.
 pub fn judge(facts: &Facts, expected: &Expected) -> Report {
+    judge_with(facts, expected, slot)
+}
+
+/// The same before our slot is made: whatever stands under its name is somebody's orphan.
+pub fn judge_without_slot(facts: &Facts, expected: &Expected) -> Report {
+    judge_with(facts, expected, |_, _, _| {})
+}
+
+fn judge_with(facts: &Facts, expected: &Expected, slot: fn(&Facts, &Expected, &mut Report)) -> Report {
     let mut report = Report::default();
     if facts.version < VERSION_MIN {
         let reason = format!("the server is PostgreSQL {}", spoken_version(facts.version));

@@ -124,6 +124,15 @@ pub struct Report {
     pub warnings: Vec<Warning>,
 }
 
+/// Before the slot is made, which would hold WAL for a daemon that is refused: everything but the slot.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_without_slot(sql: &mut dyn Sql, expected: &Expected) -> Result<(), Error> {
+    let facts = facts::gather(sql, expected).await?;
+    judge::judge_without_slot(&facts, expected).problems.into_iter().next().map_or(Ok(()), Err)
+}
+
 /// The gate at every connect.
 ///
 /// # Errors
