@@ -22,6 +22,15 @@ impl SmallDisk {
         self.0.path()
     }
 
+    /// So large that this much more goes onto it.
+    pub fn leave(&self, mebibytes: u64) {
+        let mut command = Command::new("df");
+        let said = process::run(command.args(["--output=used", "-k"]).arg(self.0.path()));
+        let used: u64 =
+            said.split_whitespace().last().and_then(|used| used.parse().ok()).expect("df says it");
+        self.resize(&format!("{}k", used + mebibytes * 1024));
+    }
+
     /// `size` as mount(8) writes it.
     pub fn resize(&self, size: &str) {
         process::run(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0.path()));

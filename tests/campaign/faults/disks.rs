@@ -13,6 +13,9 @@ use crate::support::disk::SmallDisk;
 const CALLS_MAX: usize = 30;
 /// How long the load goes on under strace before the fault counts as not met.
 const MEET_LIMIT: Duration = Duration::from_secs(8);
+/// What a disk that is to be full has left, and how long it may take to fill.
+const ROOM_MIB: u64 = 24;
+const FILL_LIMIT: Duration = Duration::from_secs(60);
 /// A daemon whose journal could not be synced ends this soon.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
@@ -99,6 +102,7 @@ pub fn disk_full(stage: &mut Stage, run: &mut Run) -> Ran {
         return Ok(Outcome::Skipped("only root can mount a small disk".to_owned()));
     };
     let data = disk.folder().join("data");
+    disk.resize("1g"); // until everything is in step: the shop grows from run to run
     // Limits of its own, so that it is the disk that is full and not a quota.
     stage.fresh(|options| {
         options.data = Some(data);
@@ -106,6 +110,7 @@ pub fn disk_full(stage: &mut Stage, run: &mut Run) -> Ran {
     })?;
     stage.daemon.start_again();
     stage.converge()?;
+    disk.leave(ROOM_MIB);
     stage.load(run.seed);
     let full = fill(stage);
     run.pause_ms(0..1_000);
@@ -133,7 +138,9 @@ pub fn disk_full(stage: &mut Stage, run: &mut Run) -> Ran {
 /// Writes until the daemon ends or says that it has no room.
 fn fill(stage: &mut Stage) -> Result<(), String> {
     let session = stage.session();
-    for round in 0..120 {
+    let (begin, mut round) = (Instant::now(), 0);
+    while begin.elapsed() < FILL_LIMIT {
+        round += 1;
         let said = stage.daemon.said();
         let full = said.contains("journal-full")
             || said.contains("os error 28")
@@ -141,6 +148,7 @@ fn fill(stage: &mut Stage) -> Result<(), String> {
         if full || !stage.daemon.is_running() {
             return Ok(());
         }
+        // One that loses against the load in a deadlock is written again.
         let _ = session.query(&format!(
             "UPDATE products SET description = (SELECT string_agg(md5(id::text || i || {round}), '')
                                                 FROM generate_series(1, 100) AS i) WHERE id < 900000"
