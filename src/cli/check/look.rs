@@ -165,9 +165,13 @@ async fn gate(config: &Config, catalog: &Catalog, journal: &Journal, findings: &
     match looked.await {
         Ok(report) => {
             for problem in report.problems {
-                // The slot is in use: as it should be when it is our own daemon that uses it.
-                let busy = matches!(problem, postgres::Error::Retry { .. });
-                if !(busy && daemon_runs(config).await) {
+                // The slot is in use, or has moved on since the journal's end was read: as it should be when it is our
+                // own daemon that uses it. One that finds it moved by another ends.
+                let used = matches!(
+                    problem,
+                    postgres::Error::Retry { .. } | postgres::Error::Refused { code: "slot-advanced", .. }
+                );
+                if !(used && daemon_runs(config).await) {
                     findings.push(Finding::of_source(problem));
                 }
             }
