@@ -109,9 +109,9 @@ pub trait Source: Send + Sync {
     /// Which server answers now.
     fn identify_system(&self) -> Answer<'_, System>;
 
-    /// Creates the slot and returns its consistent point, unless these tables cannot be followed. `orphan`: an Intent entry says that a slot of
-    /// that name may be left from an attempt of ours, to be dropped first (rule 3). `waits` is told whom the
-    /// creation waits for.
+    /// Creates the slot and returns its consistent point, unless these tables cannot be followed. `orphan`: an
+    /// Intent entry says that a slot of that name may be left from an attempt of ours, to be dropped first (rule 3).
+    /// `waits` is told whom the creation waits for.
     fn create_slot<'a>(
         &'a self,
         tables: &'a [Table],

@@ -5,6 +5,7 @@
 //! Its conductor and its deliver go on; the other two loops do not, so that its journal and its store stay what the
 //! copy began with: what it sends is judged by the second's journal. They are turned once it stops.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -43,6 +44,7 @@ impl World {
         self.truth.divide(process.status().epoch);
         self.watch.note("two daemons: the folder of a paused one is copied");
         process.spared = true;
+        self.source.splits.fetch_add(1, Ordering::Relaxed);
         self.twin = Some(Twin { process, wakes_at: self.steps + random.u64(ASLEEP), awake: 0 });
         self.sink.cluster().usurp = false; // it would strike the one that is gone
         self.disk = self.disk.twin();

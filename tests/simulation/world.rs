@@ -95,7 +95,14 @@ impl World {
         if let Some(worse) = worse.sets(&schema) {
             sets = worse;
         }
-        let source = Postgres { server, desk: desk.clone(), watch: watch.clone(), random: drawn, worse };
+        let source = Postgres {
+            server,
+            desk: desk.clone(),
+            watch: watch.clone(),
+            random: drawn,
+            worse,
+            splits: Arc::default(),
+        };
         let trouble = Trouble::draw(seed);
         let sink = Elastic::new(desk.clone(), watch.clone());
         sink.cluster().very_late = trouble.is_late();

@@ -25,6 +25,9 @@ use crate::source::postgres::gate::{self, Expected, NeededTable};
 use crate::source::postgres::{self, Connection};
 use crate::source::{Identity, Source};
 
+/// How often the slot is held against the journal's end, while that moves on.
+const LOOKS_MAX: usize = 5;
+
 /// The projection files that could be read and parsed, in their order.
 #[derive(Default)]
 pub struct Files {
@@ -156,22 +159,27 @@ async fn gate(config: &Config, catalog: &Catalog, journal: &Journal, findings: &
         columns: None,
     };
     let tables = catalog.tables.iter().map(needed).collect();
-    let expected = Expected::new(options, tables, journal.recorded.clone(), journal.end_lsn);
+    let mut expected = Expected::new(options, tables, journal.recorded.clone(), journal.end_lsn);
     let before = findings.len();
     let looked = async {
         let mut connection = Connection::connect(options).await?;
+        for _ in 1..LOOKS_MAX {
+            let report = gate::check_all(&mut connection, &expected).await?;
+            // A daemon that writes meanwhile confirms what the journal did not have yet when it was read.
+            let end = peek::state(&config.data.join("journal")).ok().and_then(|state| state.end_lsn);
+            if !report.problems.iter().any(is_advanced) || end <= expected.journal_end {
+                return Ok(report);
+            }
+            expected.journal_end = end;
+        }
         gate::check_all(&mut connection, &expected).await
     };
     match looked.await {
         Ok(report) => {
             for problem in report.problems {
-                // The slot is in use, or has moved on since the journal's end was read: as it should be when it is our
-                // own daemon that uses it. One that finds it moved by another ends.
-                let used = matches!(
-                    problem,
-                    postgres::Error::Retry { .. } | postgres::Error::Refused { code: "slot-advanced", .. }
-                );
-                if !(used && daemon_runs(config).await) {
+                // The slot is in use: as it should be when it is our own daemon that uses it.
+                let busy = matches!(problem, postgres::Error::Retry { .. });
+                if !(busy && daemon_runs(config).await) {
                     findings.push(Finding::of_source(problem));
                 }
             }
@@ -186,6 +194,10 @@ async fn gate(config: &Config, catalog: &Catalog, journal: &Journal, findings: &
         );
         findings.push(Finding::ok("source", message));
     }
+}
+
+fn is_advanced(problem: &postgres::Error) -> bool {
+    matches!(problem, postgres::Error::Refused { code: "slot-advanced", .. })
 }
 
 async fn daemon_runs(config: &Config) -> bool {

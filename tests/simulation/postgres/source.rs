@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Postgres {
     pub watch: Watch,
     pub random: Arc<Mutex<fastrand::Rng>>,
     pub worse: Worse,
+    /// How often a process was paused for another one: streams of before are the first one's.
+    pub splits: Arc<AtomicU64>,
 }
 
 fn retry<T>(operation: &'static str, reason: &str) -> Result<T, Error> {
@@ -203,14 +206,15 @@ impl Postgres {
             return Err(error);
         }
         let watch = self.watch.clone();
+        let (splits, split) = (Arc::clone(&self.splits), self.splits.load(Ordering::Relaxed));
         Ok(Stream {
             identity: passed.identity,
             warnings: passed.warnings.iter().map(|warning| warning.code.to_owned()).collect(),
             joined: passed.joined,
             events: Box::new(Streaming { watch: self.watch.clone(), events: receiver }),
             confirm: Arc::new(move |position| {
-                // Nobody hears it once the walsender is gone: the first of two daemons may say what it likes.
-                if Arc::strong_count(&confirmed) > 1 {
+                // The first of two daemons speaks into a connection that was cut when it was paused.
+                if splits.load(Ordering::Relaxed) == split {
                     watch.confirmed(position);
                 }
                 confirmed.lock().unwrap_or_else(PoisonError::into_inner).push_back(position);

@@ -11,8 +11,9 @@ pub use crate::source::MARKER_PREFIX as PREFIX;
 
 const EMIT: &str = "emit a marker";
 
-/// Emits a marker with this payload and returns its transaction's id. It is outside of any transaction of the stream: it comes back as soon as the
-/// WAL up to it is on disk. Needs no right but CONNECT, also where transactions are read-only by default.
+/// Emits a marker with this payload and returns its transaction's id, with its epoch. It stands outside of any
+/// transaction of the stream: it comes back as soon as the WAL up to it is on disk. Needs no right but CONNECT, also
+/// where transactions are read-only by default.
 ///
 /// The transaction id makes the commit write a record and flush at once, so that the marker arrives within a
 /// millisecond and not with the next round of the WAL writer; `local` keeps it from waiting for a standby
