@@ -187,10 +187,11 @@ async fn limits_of_a_session_are_the_ones_that_were_set() {
     let ms = std::time::Duration::from_millis;
     sql.limit(ms(1500), ms(20), ms(3)).await.unwrap();
     let query = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), \
-                 current_setting('idle_in_transaction_session_timeout'), current_setting('row_security')";
+                 current_setting('idle_in_transaction_session_timeout'), current_setting('row_security'), \
+                 current_setting('jit')";
     let rows = sql.rows("ask", query).await.unwrap();
     assert_eq!(
         rows[0].iter().flatten().map(String::as_str).collect::<Vec<_>>(),
-        ["1500ms", "20ms", "3ms", "off"]
+        ["1500ms", "20ms", "3ms", "off", "off"]
     );
 }

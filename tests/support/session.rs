@@ -23,6 +23,8 @@ impl Session {
         let (connected, connection) = mpsc::channel();
         let mut config: tokio_postgres::Config = url.parse()?;
         config.connect_timeout(Duration::from_secs(10));
+        // Compiling the oracle's statements takes longer than running them.
+        config.options("-c jit=off");
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

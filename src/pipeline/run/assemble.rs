@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::apply_loop::{self, Apply, Board, Published};
 use super::ingest_loop::{IngestLoop, Progress};
+use super::steps::Steps;
 use super::{Error, Outside, Parts, Running, hosting, report};
 use crate::journal::{Journal, Reader};
 use crate::model::Lsn;
@@ -107,6 +108,7 @@ fn assemble<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<Running<E>, 
         journal_id,
         folder: parts.folder,
         epoch: None,
+        steps: Steps::new(&machine.clock),
         machine,
         board,
         changed,

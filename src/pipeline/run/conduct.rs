@@ -88,9 +88,11 @@ impl<E: Engine> Running<E> {
         let mut stop = self.outside.stop.clone();
         ticks.tick().await;
         self.upkeep(false).await?;
+        let say = self.steps.say(&self.outside.status);
         let connected = tokio::select! {
             biased;
             () = asked_to_stop(&mut stop) => return Ok(None),
+            never = say => match never {},
             connected = self.connect() => connected,
         };
         match connected {

@@ -20,9 +20,11 @@ use crate::store::engine::Engine;
 impl<E: Engine> Running<E> {
     /// Everything from the tables' facts to a stream that has passed the gate.
     pub(super) async fn connect(&mut self) -> Result<Stream, Error> {
+        self.steps.at("look the tables up");
         let before = self.journaled_facts();
         let known = before.as_ref().map(|facts| facts.catalog.clone()).unwrap_or_default();
         let mut looked = facts::look(&self.source, &self.projections, &known).await?;
+        self.steps.at("prepare the publication");
         self.source.prepare_publication(&looked.catalog.tables).await?;
         failpoint::hit("connect.publication");
         // Membership in the publication is among the traces.
@@ -36,8 +38,10 @@ impl<E: Engine> Running<E> {
         } else {
             Vec::new()
         };
+        self.steps.at("prepare the indices");
         let (facts, specs) = self.prepare_facts(&looked, before.as_ref(), anew).await?;
         if before.as_ref() != Some(&facts) || self.wants_new_facts() {
+            self.steps.at("journal the tables' columns");
             self.journal_facts(&facts).await?;
             failpoint::hit("connect.facts");
             self.recovered.rebuilt = None;
@@ -64,7 +68,9 @@ impl<E: Engine> Running<E> {
         loop {
             let (facts, specs) = self.free_generations(looked, before, &anew).await?;
             if self.recovered.end_lsn.is_none() || planted::is(Bug::SlotMadeAgain) {
+                self.steps.at("create the slot");
                 self.first_slot(&facts.catalog.tables).await?;
+                self.steps.at("prepare the indices");
             }
             let replaced = self.prepare_sink(&specs).await?;
             if replaced.is_empty() {
@@ -181,6 +187,7 @@ impl<E: Engine> Running<E> {
     }
 
     async fn open_stream(&mut self, facts: &Facts) -> Result<Stream, Error> {
+        self.steps.at("journal what came before");
         // What the last connection brought may still lie before ingest: the journal's end is behind that.
         let (tell, told) = tokio::sync::oneshot::channel();
         let asked = self.ingest.send(ingest_loop::Input::Tell(tell)).await;
@@ -196,7 +203,9 @@ impl<E: Engine> Running<E> {
             begun_on: self.begun_on(),
             tables: facts.catalog.tables.clone(),
         };
+        self.steps.at("begin the stream");
         let stream = self.source.connect(&resume).await?;
+        self.steps.at("journal the connection");
         failpoint::hit("connect.gate");
         for warning in &stream.warnings {
             tracing::warn!("{warning}");

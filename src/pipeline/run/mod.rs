@@ -25,6 +25,7 @@ mod rebuild;
 mod replay;
 mod report;
 mod slot;
+mod steps;
 mod upkeep;
 
 use std::sync::mpsc as threads;
@@ -183,6 +184,7 @@ struct Running<E: Engine> {
     recovered: Recovered,
     outside: Outside,
     report: report::Report,
+    steps: steps::Steps,
     sink_trouble: (watch::Sender<Option<String>>, watch::Receiver<Option<String>>),
     /// [`clock::Clock::boot_time`] of when the last look began that found all indices to be ours.
     looked: (watch::Sender<Duration>, watch::Receiver<Duration>),

@@ -249,6 +249,9 @@ pub(super) async fn claim(client: &Client, spec: &IndexSpec, epoch: Epoch) -> Re
     if held > epoch {
         return Err(overtaken(OPERATION, spec, held, epoch));
     }
+    if found.meta.as_ref() == Some(&Meta::new(spec, epoch)) {
+        return Ok(()); // connected again: nothing to change in the cluster's state
+    }
     // put_mapping replaces `_meta` whole.
     let mut meta = found.meta_whole.clone();
     meta.insert("projectord".to_owned(), json!(Meta::new(spec, epoch)));

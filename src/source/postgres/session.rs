@@ -19,9 +19,15 @@ const PINNED: [(&str, &str); 10] = [
     ("standard_conforming_strings", "on"),
 ];
 
-/// The first of our own questions must survive them too. Every supported version has these.
-const TIMEOUTS_AT_STARTUP: [(&str, &str); 3] =
-    [("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
+/// The first of our own questions must survive these timeouts, too. And the planner thinks much of our questions to the
+/// catalogs (they follow types and partitions down), so that it would have them compiled: half a second
+/// of the server's processor for what takes milliseconds. Every supported version has these.
+const AT_STARTUP: [(&str, &str); 4] = [
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("jit", "off"),
+];
 
 /// Defaults of a role that would end a session in the middle of its work. Later versions have more of them.
 const TIMEOUTS: [&str; 5] = [
@@ -35,7 +41,7 @@ const TIMEOUTS: [&str; 5] = [
 /// The `options` of the startup message. They win over every default of role and database.
 pub(super) fn startup_options(more: &[(&str, &str)]) -> String {
     let mut options = String::new();
-    for (name, value) in PINNED.iter().chain(&TIMEOUTS_AT_STARTUP).chain(more) {
+    for (name, value) in PINNED.iter().chain(&AT_STARTUP).chain(more) {
         if !options.is_empty() {
             options.push(' ');
         }
