@@ -121,6 +121,7 @@ impl<E: Engine> Running<E> {
     /// before the first document. Returns the projections whose index is another one than we have filled: they
     /// need a new generation, and nothing is claimed.
     async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<Vec<String>, Error> {
+        let boot = self.machine.clock.boot_time();
         let mut seen = Epoch(0);
         let mut empty = Vec::new();
         let mut replaced = Vec::new();
@@ -183,6 +184,7 @@ impl<E: Engine> Running<E> {
             self.sink.claim(spec, epoch).await?;
             failpoint::hit("sink.claimed");
         }
+        self.looked.0.send_replace(boot);
         Ok(Vec::new())
     }
 
@@ -251,7 +253,7 @@ impl<E: Engine> Running<E> {
             full_request: self.options.deliver.bulk_documents.min(500),
             trouble: self.sink_trouble.0.clone(),
             looked: self.looked.1.clone(),
-            state: deliver_loop::State::default(),
+            state: deliver_loop::State::since(*self.looked.1.borrow()),
         };
         let ending = hosting::start(&*self.machine.host, deliver, self.ended_sender.clone())?;
         self.deliver_ending = Some(ending);

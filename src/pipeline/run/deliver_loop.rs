@@ -82,6 +82,13 @@ pub struct State {
     commits: HashMap<u64, i64>,
 }
 
+impl State {
+    /// Before its first turn. A pause of the process may end then, too: it counts from when the indices were claimed.
+    pub fn since(claimed: Duration) -> State {
+        State { turned: Some(claimed), ..State::default() }
+    }
+}
+
 impl<E: Engine> Loop for Deliver<E> {
     type Failed = Error;
     const NAME: &'static str = "deliver";
