@@ -24,7 +24,8 @@ const ELSEWHERE: &[Bug] = &[Bug::DeleteWithoutVersion, Bug::MovedRowUnscanned, B
 
 /// Bugs that do harm so seldom that their seeds are kept; a change of what the world draws makes it necessary to
 /// look for them again, by `PROJECTORD_PLANTED_BUG` and `PROJECTORD_PLANTED_SEEDS`.
-const SELDOM: &[(Bug, u64)] = &[(Bug::HeldChunkKept, 502_004), (Bug::SendBeforeLook, 501_084)];
+const SELDOM: &[(Bug, u64)] =
+    &[(Bug::HeldChunkKept, 502_004), (Bug::SendBeforeLook, 501_084), (Bug::GapNotOwed, 500_546)];
 
 /// What was found in one range.
 struct Caught {

@@ -51,7 +51,10 @@ pub const SEEDS_SINCE: &[(u64, &str)] = &[
         "a daemon that woke when its deletes were forgotten sent before it looked whether it was still the one",
     ),
     (1571, "the same"),
-    (6508, "the same, where the sleep fell between the claim of the indices and the first turn of its deliver"),
+    (
+        6508,
+        "the same, where the sleep fell between the claim of the indices and the first turn of its deliver",
+    ),
 ];
 
 /// Seeds that mean their runs in the world as it was before processes died at named points and before
