@@ -113,6 +113,26 @@ fn a_database_that_is_away_and_a_slot_in_use_are_tried_again() {
     assert_eq!(first.terminate().0.code(), Some(0));
 }
 
+/// A slot is made only once every transaction that was running has ended, however long that takes (hazard 7).
+#[test]
+fn whoever_connects_for_long_says_what_it_waits_for() {
+    let postgres = Postgres::start_quick();
+    shop::create(&postgres, 20, 20);
+    let elasticsearch = Elasticsearch::shared();
+    let open = postgres.session(shop::DATABASE);
+    open.must("BEGIN; UPDATE products SET name = name || '!'");
+    let daemon = Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop());
+    daemon.wait_status("it says what it waits for", CATCH_UP, |status| {
+        let said = status["trouble"].as_str().unwrap_or_default();
+        said.starts_with("connecting: has waited ") && said.ends_with(" s to create the slot")
+    });
+    let log = daemon.log();
+    assert!(log.contains("still connecting") && log.contains("waits for running transactions"), "{log}");
+    open.must("COMMIT");
+    daemon.in_step(&postgres, &elasticsearch);
+    assert_eq!(daemon.status().map(|status| status["trouble"].clone()), Some(serde_json::Value::Null));
+}
+
 /// A cluster that says the same to everything, until the test ends.
 fn cluster_that_says(status: u16, body: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
