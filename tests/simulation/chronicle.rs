@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use projectord::journal::entry::{Commit, Kind, Position, Record};
 use projectord::model::EntryNo;
+use projectord::source::Identity;
 
 use super::postgres::Server;
 use super::watch::Watch;
@@ -121,6 +122,13 @@ impl Chronicle {
                     self.rebuilt_at = record.number;
                     self.forked = rebuild.forked;
                     rebuild.number
+                }
+                Kind::Connected => {
+                    watch.trace(format_args!("entry {} (connected)", record.number));
+                    // The gate lets nothing pass that was taken back: on this timeline positions mean one thing again.
+                    let identity: Identity = serde_json::from_slice(&record.payload).expect("ours");
+                    self.forked &= identity.timeline != server.timeline;
+                    continue;
                 }
                 kind => {
                     watch.trace(format_args!("entry {} ({})", record.number, kind.name()));

@@ -102,6 +102,7 @@ impl World {
             random: drawn,
             worse,
             splits: Arc::default(),
+            begun: 0,
         };
         let trouble = Trouble::draw(seed);
         let sink = Elastic::new(desk.clone(), watch.clone());
@@ -160,7 +161,7 @@ impl World {
             disk: &self.disk,
             folder: &self.folder,
             clock: &self.clock,
-            source: Arc::clone(&self.source),
+            source: self.source.of_a_process(),
             sink: Arc::clone(&self.sink),
             projections: projections.collect(),
             quota: self.trouble.quota,

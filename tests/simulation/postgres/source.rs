@@ -22,14 +22,18 @@ use crate::schema::{Key, Row};
 use crate::watch::Watch;
 use crate::worse::Worse;
 
+/// Clones are the same server, each for a process of its own.
+#[derive(Clone)]
 pub struct Postgres {
     pub server: Arc<Mutex<Server>>,
     pub desk: Desk,
     pub watch: Watch,
     pub random: Arc<Mutex<fastrand::Rng>>,
     pub worse: Worse,
-    /// How often a process was paused for another one: streams of before are the first one's.
+    /// How often a process was paused for another one.
     pub splits: Arc<AtomicU64>,
+    /// How often that was so when this one began: one that began before a split is the first of two.
+    pub begun: u64,
 }
 
 fn retry<T>(operation: &'static str, reason: &str) -> Result<T, Error> {
@@ -67,6 +71,16 @@ impl Session<'_> {
 }
 
 impl Postgres {
+    /// For a process that begins now.
+    pub fn of_a_process(&self) -> Arc<Postgres> {
+        Arc::new(Postgres { begun: self.splits.load(Ordering::Relaxed), ..self.clone() })
+    }
+
+    /// What the first of two daemons receives and confirms is not judged: only the second's journal is looked at.
+    fn judged(&self) -> Option<Watch> {
+        (self.splits.load(Ordering::Relaxed) == self.begun).then(|| self.watch.clone())
+    }
+
     pub fn server(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,23 +212,23 @@ impl Postgres {
             let mut walsender = Walsender::new(pid, begin, &server, sender, Arc::clone(&confirmed));
             walsender.chatty = self.worse.is_chatty();
             server.walsender = Some(walsender);
-            self.watch.began(from);
+            if let Some(watch) = self.judged() {
+                watch.began(from);
+            }
         }
         let refused = session.step().await?.gate_again(from);
         if let Err(error) = refused {
             self.watch.note("gate: refused at the second look");
             return Err(error);
         }
-        let watch = self.watch.clone();
-        let (splits, split) = (Arc::clone(&self.splits), self.splits.load(Ordering::Relaxed));
+        let of_this_process = self.clone();
         Ok(Stream {
             identity: passed.identity,
             warnings: passed.warnings.iter().map(|warning| warning.code.to_owned()).collect(),
             joined: passed.joined,
-            events: Box::new(Streaming { watch: self.watch.clone(), events: receiver }),
+            events: Box::new(Streaming { source: self.clone(), events: receiver }),
             confirm: Arc::new(move |position| {
-                // The first of two daemons speaks into a connection that was cut when it was paused.
-                if splits.load(Ordering::Relaxed) == split {
+                if let Some(watch) = of_this_process.judged() {
                     watch.confirmed(position);
                 }
                 confirmed.lock().unwrap_or_else(PoisonError::into_inner).push_back(position);
@@ -288,7 +302,7 @@ impl Postgres {
 }
 
 struct Streaming {
-    watch: Watch,
+    source: Postgres,
     events: UnboundedReceiver<Vec<Event>>,
 }
 
@@ -297,8 +311,10 @@ impl Events for Streaming {
         Box::pin(async move {
             let events = self.events.recv().await;
             for event in events.iter().flatten() {
-                if let Event::Message { wal_end, .. } | Event::Keepalive { wal_end, .. } = event {
-                    self.watch.received(*wal_end);
+                if let Event::Message { wal_end, .. } | Event::Keepalive { wal_end, .. } = event
+                    && let Some(watch) = self.source.judged()
+                {
+                    watch.received(*wal_end);
                 }
             }
             events
