@@ -19,4 +19,4 @@ pub mod value;
 
 /// Raised when the same definition over the same rows gives another document than before, so that a new
 /// program makes new generations (rule 8).
-pub const ASSEMBLER: u32 = 1;
+pub const ASSEMBLER: u32 = 2;

@@ -142,7 +142,8 @@ impl Oracle<'_> {
         let Some(column) = column else { return json!(rows.len()) };
         let domain = self.schema.tables[table].columns[column].domain;
         let texts: Vec<&String> = rows.iter().filter_map(|row| row[column].as_ref()).collect();
-        let by = |a: &&&String, b: &&&String| compare_texts(domain, a, b);
+        // Of equal values the first text is the least, the last the most.
+        let by = |a: &&&String, b: &&&String| compare_texts(domain, a, b).then_with(|| a.cmp(b));
         match function {
             Function::Count => json!(texts.len()),
             _ if texts.is_empty() => Value::Null,

@@ -41,11 +41,9 @@ impl<'a, R: Rows> Assembler<'a, R> {
                 }
             }
             Function::Extreme { position, kind, order, largest } => {
-                let found = if *largest {
-                    texts(*position).max_by(|a, b| order.compare(a, b))
-                } else {
-                    texts(*position).min_by(|a, b| order.compare(a, b))
-                };
+                // The rows come in the order of the store. Of equal values, 2 and 2.00, it is always the same one.
+                let by = |a: &&'a [u8], b: &&'a [u8]| order.compare(a, b).then_with(|| a.cmp(b));
+                let found = if *largest { texts(*position).max_by(by) } else { texts(*position).min_by(by) };
                 match found {
                     Some(text) => value::write(kind, text, self.out),
                     None => self.out.extend_from_slice(b"null"),

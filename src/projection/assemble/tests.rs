@@ -121,6 +121,17 @@ fn aggregates_are_exact_and_null_without_values() {
 }
 
 #[test]
+fn of_equal_extremes_it_is_the_same_one_whatever_the_order_of_the_rows() {
+    let fields = "  least: { min: order_items.unit_price }\n  most: { max: order_items.unit_price }";
+    for [first, second, third] in [["2", "2.0", "2.00"], ["2.00", "2", "2.0"], ["2.0", "2.00", "2"]] {
+        let rows =
+            [(1, first), (2, second), (3, third)].map(|(line, price)| format!("1|{line}|30|1|{price}|-"));
+        let rows: Vec<(&str, &str)> = rows.iter().map(|row| ("order_items", row.as_str())).collect();
+        check(fields, &rows, r#"{"least":2,"most":2.00}"#);
+    }
+}
+
+#[test]
 fn no_root_row_or_false_condition_is_no_document() {
     let text = "projection: p\nroot: orders\nindex: i\nwhere: \"status != 'draft'\"\nfields: [id]";
     let set = compile(&[definition::parse("p.yaml", text).unwrap()], &catalog()).unwrap();
