@@ -90,14 +90,15 @@ impl<E: Engine> Running<E> {
         }
         let server = self.report.slot.server.max(progress.received);
         self.report.lag.received(server, now);
-        let applied = published.reached.lsn;
+        // After a rebuild the journal goes on at another position: one beyond its end is of what was given up.
+        let applied = published.reached.lsn.min(progress.journaled);
         let projected_entry = published.projected.iter().map(|(_, entry, _)| *entry).min();
         let projected_entry = projected_entry.unwrap_or(EntryNo::ZERO);
         let everything = projected_entry >= published.reached.entry && applied >= progress.journaled;
         let projected = if everything {
             applied
         } else {
-            published.projected.iter().map(|(_, _, lsn)| *lsn).min().unwrap_or_default()
+            published.projected.iter().map(|(_, _, lsn)| *lsn).min().unwrap_or_default().min(applied)
         };
         // With nothing open, what the server holds beyond `received` is not for us.
         let idle = everything && progress.journaled >= progress.received;
