@@ -7,6 +7,7 @@
 mod ambush;
 pub mod gate;
 pub mod source;
+mod streaming;
 pub mod transaction;
 pub mod walsender;
 pub mod wire;

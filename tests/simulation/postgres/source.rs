@@ -1,8 +1,6 @@
 //! The server as a [`Source`]: every call happens at a step of the scheduler's, and answers at a later one.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use projectord::model::{Catalog, Lsn, Table, TableId};
 use projectord::source::{
-    Answer, ChunkHead, ChunkRange, ChunkRequest, Error, Event, Events, Found, HeldChunk, Resume, SlotStatus,
-    Source, Stream, System,
+    Answer, ChunkHead, ChunkRange, ChunkRequest, Error, Found, HeldChunk, Resume, SlotStatus, Source, Stream,
+    System,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
+use super::streaming::Streaming;
 use super::walsender::Walsender;
 use super::{Publication, Server, Slot, wire};
 use crate::desk::{Desk, Fate};
@@ -77,7 +76,7 @@ impl Postgres {
     }
 
     /// What the first of two daemons receives and confirms is not judged: only the second's journal is looked at.
-    fn judged(&self) -> Option<Watch> {
+    pub fn judged(&self) -> Option<Watch> {
         (self.splits.load(Ordering::Relaxed) == self.begun).then(|| self.watch.clone())
     }
 
@@ -298,31 +297,6 @@ impl Postgres {
         let lines: String = rows.iter().map(|(_, row)| wire::line(row)).collect();
         self.watch.trace(format_args!("chunk of {} for {}: {lines:?}", request.oid, request.begin));
         HeldChunk { nonce: request.nonce.clone(), head, rows: Bytes::from(lines) }
-    }
-}
-
-struct Streaming {
-    source: Postgres,
-    events: UnboundedReceiver<Vec<Event>>,
-}
-
-impl Events for Streaming {
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Vec<Event>>> + Send + '_>> {
-        Box::pin(async move {
-            let events = self.events.recv().await;
-            for event in events.iter().flatten() {
-                if let Event::Message { wal_end, .. } | Event::Keepalive { wal_end, .. } = event
-                    && let Some(watch) = self.source.judged()
-                {
-                    watch.received(*wal_end);
-                }
-            }
-            events
-        })
-    }
-
-    fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { drop(self) })
     }
 }
 
