@@ -198,8 +198,6 @@ impl World {
                     "alias-foreign",
                     "store-ahead",
                     "publication-changed",
-                    // The claim of a process that went may still be carried out.
-                    "sink-other-writer",
                 ]);
             }
             None => {

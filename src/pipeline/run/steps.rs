@@ -43,7 +43,10 @@ impl Steps {
                 let (seconds, in_all) =
                     (now.saturating_sub(since).as_secs(), now.saturating_sub(began).as_secs());
                 tracing::info!(waits_for = step, seconds, in_all, "still connecting");
-                if let Ok(mut status) = status.write() {
+                // What is known to be wrong says more.
+                if let Ok(mut status) = status.write()
+                    && status.trouble.as_ref().is_none_or(|known| known.starts_with("connecting:"))
+                {
                     status.trouble = Some(format!("connecting: has waited {seconds} s to {step}"));
                 }
             }

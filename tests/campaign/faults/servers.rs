@@ -7,9 +7,8 @@ use super::{Outcome, Ran, Run};
 use crate::stage::Stage;
 use crate::support;
 
-/// Our walsender must be there again this long after it was ended. It takes a second or two where the campaign has
-/// the processors for itself; the ledger says how long it took.
-const RECONNECT_LIMIT: Duration = Duration::from_secs(20);
+/// Our walsender must be there again this long after it was ended; the ledger says how long it took.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 pub fn postgres_crash(stage: &mut Stage, run: &mut Run) -> Ran {
     stage.load(run.seed);
