@@ -14,6 +14,7 @@ mod disk;
 mod folder;
 mod machine;
 mod nemesis;
+mod newer;
 mod oracle;
 mod peril;
 #[cfg(feature = "planted")]

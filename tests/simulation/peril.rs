@@ -105,7 +105,7 @@ impl World {
     }
 
     fn fail_over_with_loss(&mut self, random: &mut Rng) {
-        let confirmed = {
+        let (confirmed, to) = {
             let mut server = self.server();
             if server.history.len() < 3 || server.slot.is_none() {
                 return;
@@ -116,13 +116,14 @@ impl World {
             // A standby has its slots from its last synchronisation.
             server.append(16, Record::Foreign);
             server.flush();
-            server.slot.as_ref().map_or(Lsn::ZERO, |slot| slot.confirmed)
+            (server.slot.as_ref().map_or(Lsn::ZERO, |slot| slot.confirmed), to)
         };
         // Where that takes back what somebody else had read from the slot, nothing is missing any more.
         if self.must_refuse == Some("slot-advanced") && confirmed <= self.watch.brought() {
             self.must_refuse = None;
         }
         self.truth.chronicle.fork();
+        self.commits_are_gone(to);
         self.watch.note("unsafe: a failover that loses commits");
         self.allow(&["source-timeline", "source-behind", "slot-advanced"]);
     }
@@ -176,6 +177,7 @@ impl World {
                 if let Err(broken) = self.judge() {
                     self.watch.broken(broken);
                 }
+                self.put_the_folder_aside();
                 self.disk.restore(&backup);
                 self.folder = folder;
                 self.truth.restore(chronicle);

@@ -55,6 +55,12 @@ pub const SEEDS_SINCE: &[(u64, &str)] = &[
         6508,
         "the same, where the sleep fell between the claim of the indices and the first turn of its deliver",
     ),
+    (
+        165_441,
+        "a failover took back what a newer data folder had delivered and its older copy had not read: nobody can know, \
+         so the operator builds new indices",
+    ),
+    (143_925, "an epoch was taken by a new index alone, and the one in force had a higher one"),
 ];
 
 /// Seeds that mean their runs in the world as it was before processes died at named points and before

@@ -19,6 +19,7 @@ use super::disk::{Backup, Disk};
 use super::folder::Folder;
 use super::machine::Virtual;
 use super::nemesis::Plan;
+use super::newer::Newer;
 use super::points;
 use super::postgres::Server;
 use super::postgres::source::Postgres;
@@ -58,6 +59,8 @@ pub struct World {
     pub plan: Plan,
     pub trouble: Trouble,
     pub backup: Option<(Backup, Folder, Chronicle)>,
+    /// What newer data folders had done before an older copy came back.
+    pub newer: Newer,
     /// Refusals that are right, whenever they come.
     pub allowed: BTreeSet<&'static str>,
     /// A refusal that must come before anything can be at rest (I11).
@@ -125,6 +128,7 @@ impl World {
             process: None,
             twin: None,
             backup: None,
+            newer: Newer::default(),
             allowed: BTreeSet::new(),
             must_refuse: None,
             failing: false,

@@ -233,6 +233,8 @@ impl World {
             self.watch.note("database: a failover that loses what was not sent");
             server.checkpoint();
             server.promote(sent);
+            drop(server);
+            self.commits_are_gone(sent);
         } else {
             self.watch.note("database: the connection is cut before a marker");
             server.disconnect("planned: the connection was reset");

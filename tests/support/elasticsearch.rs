@@ -121,8 +121,12 @@ impl Elasticsearch {
         );
         let config = folder.path().join("config");
         std::fs::create_dir_all(config.join("jvm.options.d")).expect("a folder");
-        std::fs::write(config.join("jvm.options.d/heap.options"), "-Xms512m\n-Xmx512m\n")
-            .expect("heap options");
+        // One that lives for a minute spends most of its processor time on compiling what it will not use.
+        std::fs::write(
+            config.join("jvm.options.d/heap.options"),
+            "-Xms512m\n-Xmx512m\n-XX:TieredStopAtLevel=1\n",
+        )
+        .expect("heap options");
         // The log of garbage collections would go into the program's own folder.
         let jvm = config.join("jvm.options");
         let options = std::fs::read_to_string(&jvm).expect("jvm.options");
@@ -158,7 +162,7 @@ impl Elasticsearch {
                 panic!("Elasticsearch ended, {status}:\n{}", last_lines(&log));
             }
             let answer = http::get(&format!("{url}/_cluster/health?wait_for_status=yellow&timeout=5s"))?;
-            if answer.status == 200 { Ok(()) } else { Err(answer.body) }
+            if answer.status == 200 { Ok(()) } else { Err(format!("{}\n{}", answer.body, last_lines(&log))) }
         });
         node.process = Some(process);
     }

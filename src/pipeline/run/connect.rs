@@ -72,7 +72,7 @@ impl<E: Engine> Running<E> {
                 self.first_slot(&facts.catalog.tables).await?;
                 self.steps.at("prepare the indices");
             }
-            let replaced = self.prepare_sink(&specs).await?;
+            let replaced = self.prepare_sink(&specs, before).await?;
             if replaced.is_empty() {
                 return Ok((facts, specs));
             }
@@ -120,9 +120,16 @@ impl<E: Engine> Running<E> {
     /// Rule 35: indices prepared, then an epoch above all that they have seen, written to them and here
     /// before the first document. Returns the projections whose index is another one than we have filled: they
     /// need a new generation, and nothing is claimed.
-    async fn prepare_sink(&mut self, specs: &[IndexSpec]) -> Result<Vec<String>, Error> {
+    async fn prepare_sink(
+        &mut self,
+        specs: &[IndexSpec],
+        before: Option<&Facts>,
+    ) -> Result<Vec<String>, Error> {
         let boot = self.machine.clock.boot_time();
-        let mut seen = Epoch(0);
+        let mut seen = match self.epoch {
+            None => self.epoch_in_force(specs, before).await?,
+            Some(_) => Epoch(0),
+        };
         let mut empty = Vec::new();
         let mut replaced = Vec::new();
         let known = self.folder.indices();
@@ -186,6 +193,24 @@ impl<E: Engine> Running<E> {
         }
         self.looked.0.send_replace(boot);
         Ok(Vec::new())
+    }
+
+    /// What the indices that these would replace were claimed with, by a newer copy of this data folder perhaps. They
+    /// stay in force when what is asked for now comes to nothing, and this process has to be above them then.
+    async fn epoch_in_force(&mut self, specs: &[IndexSpec], before: Option<&Facts>) -> Result<Epoch, Error> {
+        let mut seen = Epoch(0);
+        for definition in before.iter().flat_map(|facts| &facts.definitions) {
+            let replaces =
+                |spec: &&IndexSpec| spec.projection == definition.name && spec.index != definition.index;
+            let Some(spec) = specs.iter().find(replaces) else { continue };
+            let (index, generation) = (definition.index.clone(), definition.generation);
+            match self.sink.look(&IndexSpec { index, generation, ..spec.clone() }).await {
+                Ok(found) => seen = seen.max(found.map_or(Epoch(0), |found| found.epoch)),
+                Err(sink::Error::Refused { .. }) => {} // a matter for whoever prepares that index
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(seen)
     }
 
     async fn open_stream(&mut self, facts: &Facts) -> Result<Stream, Error> {

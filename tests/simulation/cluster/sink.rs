@@ -54,7 +54,9 @@ impl Sink for Elastic {
     fn prepare<'a>(&'a self, spec: &'a IndexSpec) -> Answer<'a, Result<PreparedIndex, Error>> {
         Box::pin(self.call("prepare the index", |cluster| {
             cluster.own_alias("prepare the index", spec)?;
-            cluster.prepare(spec)
+            let prepared = cluster.prepare(spec)?;
+            self.watch.trace(format_args!("prepared: {} of epoch {}", spec.index, prepared.epoch));
+            Ok(prepared)
         }))
     }
 
@@ -72,6 +74,7 @@ impl Sink for Elastic {
                 });
             }
             index.epoch = epoch;
+            self.watch.trace(format_args!("claimed: {} for epoch {epoch}", spec.index));
             Ok(())
         }))
     }
