@@ -103,7 +103,7 @@ fn changes(url: &str) -> Option<u64> {
 /// others, and are compared as all others.
 pub fn trim(session: &Session) {
     // Keys of the crowd begin here.
-    session.must(
+    session.insist(
         "DELETE FROM orders WHERE id >= 900000; DELETE FROM products WHERE id >= 900000;
          DELETE FROM customers AS c WHERE id >= 900000 AND NOT EXISTS (SELECT FROM orders WHERE customer_id = c.id)",
     );

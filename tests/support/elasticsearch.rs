@@ -17,7 +17,7 @@ pub const VERSION: &str = "8.19.16";
 /// Who may do everything in a secured node.
 const ADMINISTRATOR: &str = "administrator";
 /// Limit of a start on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(180);
+const START_LIMIT: Duration = Duration::from_secs(300);
 /// Documents per page when an index is read whole.
 const PAGE: usize = 1_000;
 

@@ -12,6 +12,9 @@ pub type TextRow = Vec<Option<String>>;
 
 type Request = (String, mpsc::Sender<Result<Vec<TextRow>, Error>>);
 
+/// Attempts of [`Session::insist`].
+const DEADLOCKS_MAX: u32 = 20;
+
 /// Lives on a thread of its own, so that it may be used beside any runtime. Dropping it closes the connection.
 pub struct Session {
     requests: tokio::sync::mpsc::UnboundedSender<Request>,
@@ -61,6 +64,17 @@ impl Session {
         self.query(sql).unwrap_or_else(|error| panic!("{sql}\n{}", explain(&error)))
     }
 
+    /// As [`Session::must`], for what others may stand in the way of: a deadlock with them costs another attempt.
+    pub fn insist(&self, sql: &str) -> Vec<TextRow> {
+        for _ in 0..DEADLOCKS_MAX {
+            match self.query(sql) {
+                Err(error) if is_deadlock(&error) => self.must("ROLLBACK"),
+                done => return done.unwrap_or_else(|error| panic!("{sql}\n{}", explain(&error))),
+            };
+        }
+        panic!("{sql}\n{DEADLOCKS_MAX} deadlocks, one after the other");
+    }
+
     /// The one value of a statement that a test is sure of.
     pub fn value(&self, sql: &str) -> String {
         let rows = self.must(sql);
@@ -77,6 +91,10 @@ pub fn explain(error: &Error) -> String {
         Some(server) => format!("{} ({})", server.message(), server.code().code()),
         None => error.to_string(),
     }
+}
+
+fn is_deadlock(error: &Error) -> bool {
+    error.code() == Some(&tokio_postgres::error::SqlState::T_R_DEADLOCK_DETECTED)
 }
 
 fn text_row(message: &SimpleQueryMessage) -> Option<TextRow> {

@@ -31,7 +31,7 @@ const REMOVED_ROWS: u32 = 25_000;
 type Step = fn(&mut Stage);
 
 /// For points whose names begin so.
-const OF: [(&str, Step); 19] = [
+const OF: [(&str, Step); 24] = [
     ("alias.", backfill),
     ("apply.chunk", backfill),
     ("apply.removing", remove),
@@ -41,16 +41,41 @@ const OF: [(&str, Step); 19] = [
     ("checkpoint.", volume),
     ("connect.anew", index_gone),
     ("connect.facts", first_start),
+    ("connect.gate", reconnect),
+    ("connect.identity", reconnect),
     ("connect.intent", first_start),
     ("connect.joined", table_joins),
     ("connect.position", first_start),
+    ("connect.publication", reconnect),
     ("connect.slot", first_start),
     ("deliver.partial", blocked_index),
     ("journal.forgotten", volume),
     ("journal.truncat", cut_within_transactions),
+    ("sink.claimed", reconnect),
+    ("sink.prepared", reconnect),
     ("stop.", stop),
     ("store.clos", stop),
     ("store.restor", restore),
+];
+
+/// At which times points whose names begin so are come by within one process that is provoked: to wait for a later
+/// one would be to wait in vain. All others come again and again.
+const TIMES_MAX: [(&str, u32); 15] = [
+    ("alias.", 3),
+    ("backfill.", 3),
+    ("checkpoint.", 2),
+    ("connect.anew", 1),
+    ("connect.facts", 1),
+    ("connect.intent", 1),
+    ("connect.joined", 1),
+    ("connect.position", 1),
+    ("connect.slot", 1),
+    ("epoch.", 1),
+    ("identity.", 1),
+    ("rebuild.", 1),
+    ("recover.", 1),
+    ("stop.", 1),
+    ("store.restor", 1),
 ];
 
 /// Runs of a whole campaign: five for each point.
@@ -65,7 +90,9 @@ pub fn failpoint(stage: &mut Stage, run: &mut Run) -> Ran {
     let name = run.turn(NAMES);
     let round = run.number() / NAMES.len();
     // The first time in the first round, later ones after it.
-    let hit = if round == 0 { 1 } else { [1, 1, 2, 3, 10][run.dice.usize(..5)] };
+    let hit: u32 = if round == 0 { 1 } else { [1, 1, 2, 3, 10][run.dice.usize(..5)] };
+    let most = TIMES_MAX.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, most)| *most);
+    let hit = hit.min(most.unwrap_or(hit));
     run.variant = format!("{name}@{hit}");
     alive(stage)?;
     stage.load(run.seed);
@@ -195,6 +222,21 @@ fn blocked_index(stage: &mut Stage) {
         std::thread::sleep(Duration::from_millis(20));
     }
     stage.elasticsearch.put(&settings, r#"{"index.blocks.write": null}"#);
+}
+
+/// The server ends our connection, again and again.
+fn reconnect(stage: &mut Stage) {
+    for _ in 0..4 {
+        let begin = Instant::now();
+        while stage.daemon.is_running() && begin.elapsed() < STEP_LIMIT {
+            let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+                       WHERE slot_name = 'projectord' AND active";
+            if stage.session().query(sql).is_ok_and(|rows| !rows.is_empty()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
 }
 
 fn stop(stage: &mut Stage) {

@@ -102,7 +102,7 @@ pub fn invalidated(stage: &mut Stage, run: &mut Run) -> Ran {
 /// Writes and checkpoints until the server has given the slot up.
 fn lose(session: &Session) -> Result<(), String> {
     for _ in 0..60 {
-        session.must("UPDATE products SET name = name || ''");
+        session.insist("UPDATE products SET name = name || ''");
         session.must("SELECT pg_switch_wal()");
         session.must("CHECKPOINT");
         let sql = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'projectord'";
@@ -123,7 +123,7 @@ fn begin(stage: &mut Stage, run: &mut Run) -> Result<(), String> {
 /// The slot is free, and something was written that only it knows of.
 fn unseen(stage: &mut Stage, session: &Session) -> Result<(), String> {
     stage.free_slot()?;
-    session.must("UPDATE products SET name = left(name, 200) || ' unseen' WHERE id % 7 = 0");
+    session.insist("UPDATE products SET name = left(name, 200) || ' unseen' WHERE id % 7 = 0");
     Ok(())
 }
 
