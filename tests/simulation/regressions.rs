@@ -61,6 +61,11 @@ pub const SEEDS_SINCE: &[(u64, &str)] = &[
          so the operator builds new indices",
     ),
     (143_925, "an epoch was taken by a new index alone, and the one in force had a higher one"),
+    (
+        228_154,
+        "a gap sent a table back to the beginning while it was being read: a row that was gone was asked for by its key \
+         for ever, before the read that would have removed it",
+    ),
 ];
 
 /// Seeds that mean their runs in the world as it was before processes died at named points and before
