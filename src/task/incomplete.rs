@@ -22,7 +22,7 @@ impl<E: Engine> Backfill<E> {
     ) -> Result<(), Interrupted> {
         loop {
             self.caught_up().await?;
-            let units = self.read_from(begin, units);
+            let units = self.of_this_read(begin, units);
             if self.incomplete_keys(begin, &units)?.is_empty() {
                 return Ok(());
             }
@@ -33,7 +33,7 @@ impl<E: Engine> Backfill<E> {
     /// Those whose tables are read from this marker alone. A part that a gap has sent back to the beginning meanwhile
     /// may hold rows that are gone, which no key finds: its own read, from another marker, removes them, and comes
     /// after this one. What the table's other parts lack, their end looks at (rule 16).
-    fn read_from(&self, begin: EntryNo, units: &[UnitState]) -> Vec<UnitState> {
+    fn of_this_read(&self, begin: EntryNo, units: &[UnitState]) -> Vec<UnitState> {
         let published = look(&self.board);
         let elsewhere = |table: TableId| {
             let mut parts = published.units.iter().filter(|part| part.table == table && !part.complete);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use projectord::journal::Journal;
+use projectord::journal::{Journal, Recovered};
 use projectord::model::{EntryNo, Lsn};
 use projectord::pipeline::run::{Ask, Told, rebuild};
 use projectord::source::Source;
@@ -186,9 +186,14 @@ impl World {
 
     /// The journal's last Rebuild entry and its position, unless facts have followed it.
     fn journaled_rebuild(&self) -> Option<(EntryNo, Lsn)> {
-        let files = Arc::new(self.disk.files.copy());
-        let (_, recovered) = Journal::open(files, journal_options(), self.folder.id(), 0).ok()?;
+        let recovered = self.journal_as_it_stands()?;
         Some((recovered.rebuilt?, recovered.end_lsn?))
+    }
+
+    /// What a start would find, the page cache included; nothing where it would refuse.
+    pub fn journal_as_it_stands(&self) -> Option<Recovered> {
+        let files = Arc::new(self.disk.files.copy());
+        Journal::open(files, journal_options(), self.folder.id(), 0).ok().map(|(_, recovered)| recovered)
     }
 
     /// What operators and time mend when nothing new goes wrong.

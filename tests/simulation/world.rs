@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
+use projectord::model::Lsn;
 use projectord::pipeline::run::ProjectionFile;
 use projectord::pipeline::run::hosting::Turn;
 use projectord::store::engine::Engine;
@@ -19,7 +20,6 @@ use super::disk::{Backup, Disk};
 use super::folder::Folder;
 use super::machine::Virtual;
 use super::nemesis::Plan;
-use super::newer::Newer;
 use super::points;
 use super::postgres::Server;
 use super::postgres::source::Postgres;
@@ -59,8 +59,8 @@ pub struct World {
     pub plan: Plan,
     pub trouble: Trouble,
     pub backup: Option<(Backup, Folder, Chronicle)>,
-    /// What newer data folders had done before an older copy came back.
-    pub newer: Newer,
+    /// How far data folders had read, and may have delivered, that were put aside for older copies of themselves.
+    pub newer_end: Lsn,
     /// Refusals that are right, whenever they come.
     pub allowed: BTreeSet<&'static str>,
     /// A refusal that must come before anything can be at rest (I11).
@@ -128,7 +128,7 @@ impl World {
             process: None,
             twin: None,
             backup: None,
-            newer: Newer::default(),
+            newer_end: Lsn::ZERO,
             allowed: BTreeSet::new(),
             must_refuse: None,
             failing: false,

@@ -17,7 +17,7 @@ pub const VERSION: &str = "8.19.16";
 /// Who may do everything in a secured node.
 const ADMINISTRATOR: &str = "administrator";
 /// Limit of a start on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(300);
+const START_LIMIT: Duration = Duration::from_secs(180);
 /// Documents per page when an index is read whole.
 const PAGE: usize = 1_000;
 
@@ -121,7 +121,7 @@ impl Elasticsearch {
         );
         let config = folder.path().join("config");
         std::fs::create_dir_all(config.join("jvm.options.d")).expect("a folder");
-        // One that lives for a minute spends most of its processor time on compiling what it will not use.
+        // Most live for a minute, and would spend it on compiling what they will not use.
         std::fs::write(
             config.join("jvm.options.d/heap.options"),
             "-Xms512m\n-Xmx512m\n-XX:TieredStopAtLevel=1\n",

@@ -197,6 +197,7 @@ impl<E: Engine> Running<E> {
 
     /// What the indices that these would replace were claimed with, by a newer copy of this data folder perhaps. They
     /// stay in force when what is asked for now comes to nothing, and this process has to be above them then.
+    /// (`&mut`, because the folder is not `Sync`.)
     async fn epoch_in_force(&mut self, specs: &[IndexSpec], before: Option<&Facts>) -> Result<Epoch, Error> {
         let mut seen = Epoch(0);
         for definition in before.iter().flat_map(|facts| &facts.definitions) {

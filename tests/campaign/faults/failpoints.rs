@@ -58,24 +58,19 @@ const OF: [(&str, Step); 24] = [
     ("store.restor", restore),
 ];
 
-/// At which times points whose names begin so are come by within one process that is provoked: to wait for a later
-/// one would be to wait in vain. All others come again and again.
-const TIMES_MAX: [(&str, u32); 15] = [
-    ("alias.", 3),
-    ("backfill.", 3),
-    ("checkpoint.", 2),
-    ("connect.anew", 1),
-    ("connect.facts", 1),
-    ("connect.intent", 1),
-    ("connect.joined", 1),
-    ("connect.position", 1),
-    ("connect.slot", 1),
-    ("epoch.", 1),
-    ("identity.", 1),
-    ("rebuild.", 1),
-    ("recover.", 1),
-    ("stop.", 1),
-    ("store.restor", 1),
+/// Points whose names begin so are come by once in a process: it would wait for a second time in vain.
+const ONCE: [&str; 11] = [
+    "connect.anew",
+    "connect.facts",
+    "connect.intent",
+    "connect.joined",
+    "connect.position",
+    "connect.slot",
+    "epoch.",
+    "rebuild.",
+    "recover.",
+    "stop.",
+    "store.restor",
 ];
 
 /// Runs of a whole campaign: five for each point.
@@ -90,9 +85,8 @@ pub fn failpoint(stage: &mut Stage, run: &mut Run) -> Ran {
     let name = run.turn(NAMES);
     let round = run.number() / NAMES.len();
     // The first time in the first round, later ones after it.
-    let hit: u32 = if round == 0 { 1 } else { [1, 1, 2, 3, 10][run.dice.usize(..5)] };
-    let most = TIMES_MAX.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, most)| *most);
-    let hit = hit.min(most.unwrap_or(hit));
+    let drawn = if round == 0 { 1 } else { [1, 1, 2, 3, 10][run.dice.usize(..5)] };
+    let hit = if ONCE.iter().any(|beginning| name.starts_with(beginning)) { 1 } else { drawn };
     run.variant = format!("{name}@{hit}");
     alive(stage)?;
     stage.load(run.seed);
@@ -100,7 +94,7 @@ pub fn failpoint(stage: &mut Stage, run: &mut Run) -> Ran {
     stage.daemon.kill();
     let environment = vec![(VARIABLE.to_owned(), format!("{name}=abort@{hit}"))];
     stage.daemon.change(|options| options.environment = environment);
-    let met = if name.starts_with("rebuild.") { rebuild(stage)? } else { provoke(stage, name)? };
+    let met = if name.starts_with("rebuild.") { rebuild(stage)? } else { provoke(stage, name, hit)? };
     if stage.daemon.is_started() {
         stage.daemon.kill();
     }
@@ -124,8 +118,8 @@ pub fn failpoint(stage: &mut Stage, run: &mut Run) -> Ran {
     Ok(Outcome::Held)
 }
 
-/// True once it has aborted.
-fn provoke(stage: &mut Stage, name: &str) -> Result<bool, String> {
+/// True once it has aborted. What leads to the point is done as often as the point has to be come by.
+fn provoke(stage: &mut Stage, name: &str, hit: usize) -> Result<bool, String> {
     stage.daemon.spawn();
     // Not before it can be asked for anything; some points are met by then.
     let begin = Instant::now();
@@ -134,7 +128,7 @@ fn provoke(stage: &mut Stage, name: &str) -> Result<bool, String> {
     }
     let own = OF.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, step)| *step);
     let all: [Step; 7] = [|_| (), replay, backfill, remove, volume, cut_within_transactions, first_start];
-    for step in own.into_iter().chain(all) {
+    for step in own.into_iter().flat_map(|step| std::iter::repeat_n(step, hit)).chain(all) {
         if stage.daemon.is_running() {
             step(stage);
         }
@@ -177,11 +171,7 @@ fn remove(stage: &mut Stage) {
          TRUNCATE product_reviews; INSERT INTO product_reviews SELECT * FROM kept; COMMIT"
     );
     // The crowd now and then makes it a deadlock all the same.
-    for _ in 0..20 {
-        if stage.session().query(&sql).is_ok() {
-            return;
-        }
-    }
+    stage.session().insist(&sql);
 }
 
 /// Further segments, checkpoints, and segments that nothing needs any more.
@@ -224,18 +214,17 @@ fn blocked_index(stage: &mut Stage) {
     stage.elasticsearch.put(&settings, r#"{"index.blocks.write": null}"#);
 }
 
-/// The server ends our connection, again and again.
+/// The server ends our connection.
 fn reconnect(stage: &mut Stage) {
-    for _ in 0..4 {
-        let begin = Instant::now();
-        while stage.daemon.is_running() && begin.elapsed() < STEP_LIMIT {
-            let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
-                       WHERE slot_name = 'projectord' AND active";
-            if stage.session().query(sql).is_ok_and(|rows| !rows.is_empty()) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(100));
+    let session = stage.session();
+    let begin = Instant::now();
+    while stage.daemon.is_running() && begin.elapsed() < STEP_LIMIT {
+        let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+                   WHERE slot_name = 'projectord' AND active";
+        if !session.must(sql).is_empty() {
+            return;
         }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
