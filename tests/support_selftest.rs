@@ -4,9 +4,14 @@ mod support;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use projectord::journal::files::RealFiles;
+use projectord::journal::{self, Journal, Kind};
+use projectord::model::{EntryNo, Lsn};
 use support::elasticsearch::Elasticsearch;
+use support::journal::JournalEnd;
 use support::json;
 use support::oracle::{self, Documents};
 use support::postgres::{Options, Postgres};
@@ -259,6 +264,36 @@ fn proxies_hear_a_version_that_falls_and_a_position_that_no_journal_holds() {
     say(proxy.port(), &bytes);
     let heard = heard.lock().expect("no panic");
     assert_eq!((heard.count, heard.wrong.len()), (2, 1), "{heard:?}");
+}
+
+/// What the files hold is what was written, also where the journal cut something off and wrote on, and where a
+/// rebuild began positions anew.
+#[test]
+fn the_end_of_a_journal_is_read_from_its_files_alone() {
+    let folder = support::private_folder("journal");
+    let files = Arc::new(RealFiles::open(folder.path().to_owned()).expect("a folder"));
+    let (mut journal, _) =
+        Journal::open(files, journal::Options::default(), &"j".repeat(32), 0).expect("a journal");
+    let mut end = JournalEnd::new(folder.path().to_owned());
+    let position = |lsn: u64| format!(r#"{{"lsn":"{}"}}"#, Lsn(lsn)).into_bytes();
+    let mut write = |kind: Kind, payload: &[u8]| {
+        journal.append(kind, &[payload]).expect("room");
+        journal.sync().expect("a disk");
+        end.position()
+    };
+    assert_eq!(write(Kind::Position, &position(50)), 50);
+    assert_eq!(write(Kind::Position, &position(40)), 50);
+    assert_eq!(write(Kind::Rebuild, &position(30)), 30);
+    for _ in 0..2 {
+        assert_eq!(write(Kind::TransactionPart, &[0; 100]), 30);
+    }
+    journal.truncate_after(EntryNo(3)).expect("a disk");
+    // Shorter entries than those that are gone: nothing begins where the last one did.
+    for lsn in [60, 70] {
+        journal.append(Kind::Position, &[&position(lsn)]).expect("room");
+        journal.sync().expect("a disk");
+        assert_eq!(end.position(), lsn);
+    }
 }
 
 /// A server that answers every byte with the same byte; the wire's own address.
