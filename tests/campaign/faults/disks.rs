@@ -151,7 +151,7 @@ fn fill(stage: &mut Stage) -> Result<(), String> {
         // One that loses against the load in a deadlock is written again.
         let _ = session.query(&format!(
             "UPDATE products SET description = (SELECT string_agg(md5(id::text || i || {round}), '')
-                                                FROM generate_series(1, 100) AS i) WHERE id < 900000"
+                                                FROM generate_series(1, 400) AS i) WHERE id < 900000"
         ));
     }
     Err(format!("the disk does not fill up\n{}", stage.daemon.log_end()))

@@ -24,6 +24,10 @@ const STEP_LIMIT: Duration = Duration::from_secs(4);
 /// Updates of all products, a bit more than a megabyte of journal each: enough for two checkpoints.
 const VOLUME_ROUNDS: u32 = 30;
 
+/// Of what the server sends, before its connection is cut: several parts of a transaction, and less than the whole
+/// of a large one.
+const CUT_BEHIND_BYTES: u32 = 768 << 10;
+
 /// Above the rows of one of apply's batches (`apply::Limits::batch_rows`).
 const REMOVED_ROWS: u32 = 25_000;
 
@@ -31,7 +35,7 @@ const REMOVED_ROWS: u32 = 25_000;
 type Step = fn(&mut Stage);
 
 /// For points whose names begin so.
-const OF: [(&str, Step); 24] = [
+const OF: [(&str, Step); 26] = [
     ("alias.", backfill),
     ("apply.chunk", backfill),
     ("apply.removing", remove),
@@ -49,8 +53,10 @@ const OF: [(&str, Step); 24] = [
     ("connect.publication", reconnect),
     ("connect.slot", first_start),
     ("deliver.partial", blocked_index),
+    ("identity.", backfill),
     ("journal.forgotten", volume),
     ("journal.truncat", cut_within_transactions),
+    ("note.", volume),
     ("sink.claimed", reconnect),
     ("sink.prepared", reconnect),
     ("stop.", stop),
@@ -59,7 +65,7 @@ const OF: [(&str, Step); 24] = [
 ];
 
 /// Points whose names begin so are come by once in a process: it would wait for a second time in vain.
-const ONCE: [&str; 11] = [
+const ONCE: [&str; 12] = [
     "connect.anew",
     "connect.facts",
     "connect.intent",
@@ -70,6 +76,7 @@ const ONCE: [&str; 11] = [
     "rebuild.",
     "recover.",
     "stop.",
+    "store.clos",
     "store.restor",
 ];
 
@@ -120,12 +127,7 @@ pub fn failpoint(stage: &mut Stage, run: &mut Run) -> Ran {
 
 /// True once it has aborted. What leads to the point is done as often as the point has to be come by.
 fn provoke(stage: &mut Stage, name: &str, hit: usize) -> Result<bool, String> {
-    stage.daemon.spawn();
-    // Not before it can be asked for anything; some points are met by then.
-    let begin = Instant::now();
-    while stage.daemon.is_running() && stage.daemon.status().is_none() && begin.elapsed() < STEP_LIMIT {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    start(stage);
     let own = OF.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, step)| *step);
     let all: [Step; 7] = [|_| (), replay, backfill, remove, volume, cut_within_transactions, first_start];
     for step in own.into_iter().flat_map(|step| std::iter::repeat_n(step, hit)).chain(all) {
@@ -141,7 +143,7 @@ fn provoke(stage: &mut Stage, name: &str, hit: usize) -> Result<bool, String> {
             match status.signal() {
                 Some(SIGABRT) => return Ok(true),
                 // It was asked to stop, and came by no such point.
-                None if status.success() => stage.daemon.spawn(),
+                None if status.success() => start(stage),
                 _ => {
                     let end = stage.daemon.log_end();
                     return Err(format!("it ended with {status}, not at the point\n{end}"));
@@ -150,6 +152,16 @@ fn provoke(stage: &mut Stage, name: &str, hit: usize) -> Result<bool, String> {
         }
     }
     Ok(false)
+}
+
+/// Until it can be asked for anything, also to stop: a signal before that ends it as any program. Some points
+/// are met by then.
+fn start(stage: &mut Stage) {
+    stage.daemon.spawn();
+    let begin = Instant::now();
+    while stage.daemon.is_running() && stage.daemon.status().is_none() && begin.elapsed() < STEP_LIMIT {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn replay(stage: &mut Stage) {
@@ -191,13 +203,15 @@ fn large_transaction(stage: &Stage, round: u32) {
     ));
 }
 
-/// The connection ends in the middle of a transaction whose first parts are in the journal.
+/// The connection ends in the middle of a transaction whose first parts are in the journal: behind some of its
+/// bytes. What the crowd's transactions take of them is another share each time.
 fn cut_within_transactions(stage: &mut Stage) {
-    stage.source.set(Weather::Late(Duration::from_millis(20)));
     for round in 0..8 {
+        if !stage.daemon.is_running() {
+            break;
+        }
+        stage.source.lose_answer_after(CUT_BEHIND_BYTES);
         large_transaction(stage, 1_000 + round);
-        std::thread::sleep(Duration::from_millis(u64::from(round) * 30));
-        stage.source.cut();
         std::thread::sleep(Duration::from_millis(400));
     }
     stage.source.set(Weather::Clear);
