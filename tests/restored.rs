@@ -129,3 +129,45 @@ fn older_copy_of_the_store_catches_up() {
     daemon.start_again();
     daemon.in_step(&postgres, &elasticsearch);
 }
+
+/// A journal that lost what it had synced. Whatever is appended to it would stand in for entries that the store
+/// has applied: `rebuild` builds the store anew instead, nothing else goes on.
+#[test]
+fn store_ahead_of_its_journal_is_built_anew_by_rebuild_and_by_nothing_else() {
+    let postgres = Postgres::start_quick();
+    shop::create(&postgres, 100, 300);
+    let elasticsearch = Elasticsearch::shared();
+    let mut daemon = Daemon::start(&postgres, &elasticsearch, &daemon::Options::shop());
+    daemon.in_step(&postgres, &elasticsearch);
+    let session = postgres.session(shop::DATABASE);
+    assert_eq!(daemon.terminate().0.code(), Some(0), "{}", daemon.log_end());
+    let journal = daemon.data_folder().join("journal");
+    let copy = daemon.data_folder().join("journal.copy");
+    process::run(Command::new("cp").arg("-a").args([&journal, &copy]));
+    daemon.start_again();
+    change(&session, 1);
+    daemon.in_step(&postgres, &elasticsearch);
+    assert_eq!(daemon.terminate().0.code(), Some(0), "{}", daemon.log_end());
+    std::fs::remove_dir_all(&journal).expect("the journal goes");
+    std::fs::rename(&copy, &journal).expect("the copy takes its place");
+    // Behind the positions that were lost: nothing of it comes by itself.
+    change(&session, 2);
+
+    // What an order appends does not make the store fit.
+    for _ in 0..3 {
+        let replay = daemon.run(&["replay", "--all"]);
+        let said = String::from_utf8_lossy(&replay.stderr).into_owned();
+        assert_eq!(replay.status.code(), Some(3), "{said}");
+        assert!(said.contains("store-ahead"), "{said}");
+    }
+    daemon.spawn();
+    assert_eq!(daemon.wait_end(CATCH_UP).code(), Some(3), "{}", daemon.log_end());
+    assert!(daemon.said().contains("store-ahead"), "{}", daemon.log_end());
+
+    let rebuilt = daemon.run(&["rebuild", "--yes"]);
+    let said = String::from_utf8_lossy(&rebuilt.stderr).into_owned();
+    assert!(rebuilt.status.success(), "{said}");
+    assert!(said.contains("the store is built anew"), "{said}");
+    daemon.start_again();
+    daemon.in_step(&postgres, &elasticsearch);
+}

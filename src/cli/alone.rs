@@ -88,6 +88,8 @@ impl Alone {
 
 fn replay(config: &Config, target: &Target) -> Result<Told, Failure> {
     let mut alone = Alone::open(config)?;
+    // Closed at once: it only has to meet the journal, as what is appended has to be news to it.
+    Store::open(config, &alone)?.close()?;
     let Some(payload) = alone.recovered.facts.clone() else {
         let reason = "the first backfill has not begun".to_owned();
         return Ok(Told::Failed { code: "not-ready", reason });
@@ -146,7 +148,7 @@ type Refused = (Generation, Key, Quarantined);
 
 fn quarantine(config: &Config, action: QuarantineAction, which: &Which) -> Result<Told, Failure> {
     let mut alone = Alone::open(config)?;
-    let store = Store::open(config, alone.folder.journal_id())?;
+    let store = Store::open(config, &alone)?;
     let result = store.quarantine(&mut alone, action, which);
     // Whatever came of it, the store is left as one that was closed in order.
     let closed = store.close();
@@ -162,9 +164,17 @@ struct Store {
 }
 
 impl Store {
-    fn open(config: &Config, journal_id: &str) -> Result<Store, Failure> {
+    fn open(config: &Config, alone: &Alone) -> Result<Store, Failure> {
+        let journal_id = alone.folder.journal_id();
         let (engine, checkpoints) = trust::open(config, journal_id, false)?;
-        Ok(Store { engine, checkpoints, journal_id: journal_id.to_owned() })
+        let store = Store { engine, checkpoints, journal_id: journal_id.to_owned() };
+        let reached = store.look(|view| meta::reached(view))?;
+        let checked = run::check_store(&reached, alone.recovered.rebuilt, &alone.journal, journal_id);
+        if let Err(error) = checked {
+            store.close()?;
+            return Err(daemon::failure(error));
+        }
+        Ok(store)
     }
 
     fn close(self) -> Result<(), Failure> {

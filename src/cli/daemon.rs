@@ -101,7 +101,7 @@ pub fn start(
 pub fn failure(error: run::Error) -> Failure {
     let exit = match &error {
         run::Error::Projections(_) => Exit::Usage,
-        error if error.is_refusal() => Exit::Refused,
+        error if error.is_refusal() || error.is_unreadable() => Exit::Refused,
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

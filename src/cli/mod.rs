@@ -56,7 +56,8 @@ pub struct Cli {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  projectord setup-sql | psql shop      # roles and publication, run by a DBA
+  projectord setup-sql > setup.sql      # roles, publication, slot: read it, then a DBA runs it
+  psql -v ON_ERROR_STOP=1 -f setup.sql shop
   projectord check                      # everything that can be wrong, all at once
   projectord run                        # the daemon
   projectord status --watch             # what it does";

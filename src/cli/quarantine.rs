@@ -37,7 +37,7 @@ struct Chosen {
     /// Projection and document, as `list` shows them: orders/17
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
-    /// All of them
+    /// All of them: the first 10,000 at a time
     #[arg(long)]
     all: bool,
     #[arg(long)]

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{daemon, parts};
+use super::{daemon, parts, trust};
 use crate::config::Config;
 use crate::error::{Exit, Failure};
-use crate::journal::DataFolder;
 use crate::journal::files::RealFiles;
+use crate::journal::{DataFolder, Journal};
+use crate::model::EntryNo;
 use crate::pipeline::run;
 use crate::source::Source;
+use crate::store::engine::{self, Engine};
+use crate::store::meta;
 
 /// Begin anew after a gap: make the slot again and let the next `run` read every table again
 ///
@@ -38,11 +41,34 @@ pub fn run(config: &Config, args: &Args) -> Result<Exit, Failure> {
     let source: Arc<dyn Source> = parts::source(config, None);
     let slot = &config.source.slot;
     let waits = |whom: String| eprintln!("waiting for running transactions: {whom}");
-    let lsn = super::wait(async {
-        run::rebuild(&folder, Arc::new(files), parts::journal(config), &source, slot, unix_s, &waits)
-            .await
-            .map_err(failed)
-    })?;
+    let options = parts::journal(config);
+    let (journal, recovered) = Journal::open(Arc::new(files), options, folder.journal_id(), unix_s)
+        .map_err(|error| failed(error.into()))?;
+    forget_unfit_store(config, &journal, recovered.rebuilt, folder.journal_id())?;
+    let lsn =
+        super::wait(async { run::rebuild(journal, recovered, &source, slot, &waits).await.map_err(failed) })?;
     println!("slot {slot} begins at {lsn}; `projectord run` reads everything again from there");
     Ok(Exit::Done)
+}
+
+/// Removes a store that does not meet the journal, before anything is appended: it would take our entries for those
+/// that it has applied already, and nothing would be read again.
+fn forget_unfit_store(
+    config: &Config,
+    journal: &Journal,
+    rebuilt: Option<EntryNo>,
+    journal_id: &str,
+) -> Result<(), Failure> {
+    let broken = |error: engine::Error| Failure::new(Exit::Failed, error.to_string());
+    let (engine, checkpoints) = trust::open(config, journal_id, false)?;
+    let reached = engine.view().and_then(|view| meta::reached(&view)).map_err(broken)?;
+    checkpoints.closed_cleanly().map_err(broken)?;
+    drop((engine, checkpoints));
+    let Err(unfit) = run::check_store(&reached, rebuilt, journal, journal_id) else { return Ok(()) };
+    let store = config.data.join("store");
+    std::fs::remove_dir_all(&store)
+        .map_err(|error| Failure::new(Exit::Failed, format!("remove {}: {error}", store.display())))?;
+    let why = unfit.to_string();
+    eprintln!("{}; the store is built anew", why.lines().next().unwrap_or_default());
+    Ok(())
 }

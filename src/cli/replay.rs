@@ -25,7 +25,7 @@ pub struct Args {
     /// This document; may be repeated
     #[arg(long, value_name = "ID", num_args = 1..)]
     id: Vec<String>,
-    /// Return only when the sink has them
+    /// Return only when the sink has them; needs a running daemon
     #[arg(long)]
     wait: bool,
 }
@@ -34,6 +34,9 @@ pub fn run(config: &Config, args: &Args) -> Result<Exit, Failure> {
     let request = Request::Replay { target: target(args)? };
     super::wait(async {
         let Some(answer) = super::ask_daemon(config, &request).await? else {
+            if args.wait {
+                return Err(super::no_daemon(config));
+            }
             return super::print_accepted(alone::handle(config, &request)?);
         };
         let entry = match &answer {
@@ -66,12 +69,17 @@ fn target(args: &Args) -> Result<Target, Failure> {
 }
 
 /// Waits as long as it takes: whoever is tired of it presses Ctrl-C, and the replay goes on.
+/// Trouble is told and waited out, as the daemon itself does; a daemon that ends ends this.
 async fn wait_for(config: &Config, entry: EntryNo) -> Result<Exit, Failure> {
+    let mut told = None;
     loop {
         let answer = super::ask_daemon(config, &Request::Status).await?;
         let Some(Answer::Status(status)) = answer else { return Err(super::no_daemon(config)) };
-        if let Some(trouble) = &status.trouble {
-            return Err(Failure::new(Exit::Refused, format!("the daemon has stopped on the way: {trouble}")));
+        if status.trouble != told {
+            if let Some(trouble) = &status.trouble {
+                eprintln!("waiting: {trouble}");
+            }
+            told.clone_from(&status.trouble);
         }
         if status.watermarks.projected_entry >= entry {
             // Quarantine releases the watermark but is named (rule 28).

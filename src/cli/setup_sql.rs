@@ -13,8 +13,9 @@ const SCHEMA: &str = "public";
 
 /// Print the SQL script that prepares the write database; nothing is run
 ///
-/// Roles, rights and the publication for exactly the tables that the projections use. Read it, then let a DBA
-/// run it. Tables without a schema are taken to be in public. The daemon itself needs no owner's rights.
+/// Roles, rights, the publication for exactly the tables that the projections use, and the slot. Read it, then let
+/// a DBA run it. It stops before the publication when a table has no usable key. Tables without a schema are taken
+/// to be in public. The daemon itself needs no owner's rights.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  projectord setup-sql > setup.sql\n  projectord setup-sql | psql -v ON_ERROR_STOP=1 shop"

@@ -15,8 +15,8 @@ pub struct Http {
     pub listen: Option<SocketAddr>,
     /// What a caller must send as `Authorization: Bearer …`; required on any address but loopback.
     pub token: Option<SecretString>,
-    /// Host names, besides `localhost` and plain addresses, under which callers may ask (hazards, Part 5:
-    /// a browser that is led here under a foreign name is refused).
+    /// Host names, besides `localhost` and plain addresses, under which callers may ask: a browser that is led here
+    /// under a foreign name is refused.
     pub hosts: Vec<String>,
 }
 

@@ -14,7 +14,8 @@ pub enum Error {
     Failed { operation: &'static str, file: String, source: std::io::Error },
     #[error(
         "journal-damaged: {file} at byte {offset}: {reason}\n    \
-         Restore the data folder from a copy, or remove it and let `projectord run` read everything again."
+         Remove the folders `journal` and `store` within the data folder, not its identity.json: then \
+         `projectord run` reads everything again."
     )]
     Damaged { file: String, offset: u64, reason: String },
     #[error(
@@ -28,7 +29,8 @@ pub enum Error {
     )]
     Other { file: String, found: String, expected: String },
     #[error(
-        "journal-damaged: entry {entry} is missing: {file} begins with {found}\n    Restore the missing file."
+        "journal-damaged: entry {entry} is missing: {file} begins with {found}\n    \
+         Restore the missing file, or remove the folders `journal` and `store`: then everything is read again."
     )]
     Missing { entry: EntryNo, file: String, found: EntryNo },
     #[error("journal-entry-too-large: {bytes} bytes; the limit is {limit}")]

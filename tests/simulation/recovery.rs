@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use projectord::journal::identity::Identified;
 use projectord::journal::{Journal, Recovered};
 use projectord::model::{EntryNo, Lsn};
 use projectord::pipeline::run::{Ask, Told, rebuild};
@@ -139,7 +140,8 @@ impl World {
         let source: Arc<dyn Source> = self.source.clone();
         let running = runtime.spawn(async move {
             let waits = |_| {};
-            rebuild(&folder, files, journal_options(), &source, SLOT, 0, &waits).await
+            let (journal, recovered) = Journal::open(files, journal_options(), folder.journal_id(), 0)?;
+            rebuild(journal, recovered, &source, SLOT, &waits).await
         });
         self.server().down = false;
         for _ in 0..400 {

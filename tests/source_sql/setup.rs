@@ -2,7 +2,7 @@
 
 use projectord::source::postgres::gate::{self, Expected, NeededTable};
 use projectord::source::postgres::snapshot::estimate_rows;
-use projectord::source::postgres::{Error, publication, setup_sql, slot};
+use projectord::source::postgres::{Error, Options, publication, setup_sql, slot};
 
 use super::cluster::{Cluster, names};
 
@@ -43,9 +43,45 @@ async fn printed_script_runs_twice_where_it_can_and_the_gate_then_passes_for_pla
     let mut reader = cluster.connect("shop", "reader's").await;
     assert_eq!(reader.text("SELECT count(*) FROM leaf").await, "0");
 
+    let version: u32 = owner.text("SHOW server_version_num").await.parse().unwrap();
+    let made = slot::state(&mut owner, "projectord").await.unwrap().unwrap();
+    assert_eq!(made.failover, version >= 170_000);
+
     // Roles that are there already are no error; a publication that is there is one.
     let again = cluster.psql("shop", file.path()).unwrap_err();
     assert!(again.contains("publication \"projectord\" already exists"), "{again}");
+}
+
+/// What would break the application ends the script before the publication, and names every such table.
+#[tokio::test]
+async fn printed_script_publishes_nothing_when_a_table_has_no_usable_key() {
+    let cluster = Cluster::start(&[]);
+    let mut owner = cluster.database("shop").await;
+    owner
+        .run(
+            "CREATE TABLE good (id int PRIMARY KEY); CREATE TABLE nokey (id int);
+             CREATE TABLE late (id int PRIMARY KEY DEFERRABLE);
+             CREATE TABLE whole (id int); ALTER TABLE whole REPLICA IDENTITY FULL;
+             CREATE TABLE parted (id int) PARTITION BY RANGE (id);
+             CREATE TABLE leaf PARTITION OF parted FOR VALUES FROM (0) TO (9); ALTER TABLE leaf ADD PRIMARY KEY (id);",
+        )
+        .await;
+    let script = |tables: &[&str]| {
+        let options = Options { manage: false, ..cluster.options("shop") };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), setup_sql::script(&options, &names(tables))).unwrap();
+        cluster.psql("shop", file.path())
+    };
+    let all = ["public.good", "public.nokey", "public.late", "public.whole", "public.parted"];
+    let refused = script(&all).unwrap_err();
+    let named = refused.split("no usable key in ").nth(1).and_then(|rest| rest.lines().next());
+    let mut named: Vec<&str> = named.unwrap_or_default().split(", ").collect();
+    named.sort_unstable();
+    assert_eq!(named, ["late", "nokey", "parted"], "{refused}");
+    assert_eq!(publication::state(&mut owner, "projectord").await.unwrap(), None);
+    assert_eq!(slot::state(&mut owner, "projectord").await.unwrap(), None);
+    script(&["public.good", "public.whole"]).unwrap();
+    assert!(slot::state(&mut owner, "projectord").await.unwrap().is_some());
 }
 
 #[tokio::test]

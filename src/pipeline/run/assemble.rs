@@ -11,10 +11,11 @@ use super::ingest_loop::{IngestLoop, Progress};
 use super::steps::Steps;
 use super::{Error, Outside, Parts, Running, hosting, report};
 use crate::journal::{Journal, Reader};
-use crate::model::Lsn;
+use crate::model::{EntryNo, Lsn};
 use crate::pipeline::apply::Applier;
 use crate::pipeline::ingest::Ingest;
 use crate::store::engine::Engine;
+use crate::store::meta::Reached;
 
 /// Groups of events on their way to ingest.
 const INPUTS: usize = 64;
@@ -49,7 +50,7 @@ fn assemble<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<Running<E>, 
     if let Some(rebuilt) = recovered.rebuilt {
         applier.begin_at(rebuilt.previous());
     }
-    check_store(&applier, &journal, &journal_id)?;
+    check_store(applier.reached(), recovered.rebuilt, &journal, &journal_id)?;
     let found_end = journal.end();
     let first_wanted = applier.reached().entry.next();
     let ingest = Ingest::new(
@@ -130,34 +131,41 @@ fn assemble<E: Engine>(parts: Parts<E>, outside: Outside) -> Result<Running<E>, 
     })
 }
 
-/// Journal and store must be of one kind and meet (G5).
-fn check_store<E: Engine>(applier: &Applier<E>, journal: &Journal, journal_id: &str) -> Result<(), Error> {
-    let reached = applier.reached();
+/// Journal and store must be of one kind and meet (G5). A store that is empty begins where everything is read again
+/// (`rebuilt`).
+pub fn check_store(
+    reached: &Reached,
+    rebuilt: Option<EntryNo>,
+    journal: &Journal,
+    journal_id: &str,
+) -> Result<(), Error> {
     let refused =
         |code, reason: String, hint: &str| Err(Error::Refused { code, reason, hint: hint.to_owned() });
-    if reached.journal_id != journal_id {
+    let entry = match rebuilt {
+        Some(rebuilt) if reached.entry == EntryNo::ZERO => rebuilt.previous(),
+        // The next one was begun.
+        _ if reached.message > 0 => reached.entry.next(),
+        _ => reached.entry,
+    };
+    if !reached.journal_id.is_empty() && reached.journal_id != journal_id {
         return refused(
             "store-other",
             format!("the store belongs to journal {}, the journal is {journal_id}", reached.journal_id),
             "Restore the data folder as a whole, or remove its `store` folder: it is built again.",
         );
     }
-    if reached.entry > journal.end() {
+    if entry > journal.end() {
         return refused(
             "store-ahead",
-            format!("the store has applied entry {}, the journal ends at {}", reached.entry, journal.end()),
-            "The journal lost entries: remove the `store` folder within the data folder, then run `projectord rebuild`.",
+            format!("the store has applied entry {entry}, the journal ends at {}", journal.end()),
+            "The journal lost entries. Run `projectord rebuild`: the store is built anew, everything is read again.",
         );
     }
-    if reached.entry.next() < journal.first() {
+    if reached.entry.next().max(entry) < journal.first() {
         return refused(
             "store-behind",
-            format!(
-                "the store has applied entry {}, the journal begins with {}",
-                reached.entry,
-                journal.first()
-            ),
-            "Run `projectord rebuild`: everything is read again.",
+            format!("the store has applied entry {entry}, the journal begins with {}", journal.first()),
+            "Run `projectord rebuild`: the store is built anew, everything is read again.",
         );
     }
     Ok(())

@@ -61,6 +61,15 @@ impl Error {
         }
     }
 
+    /// Whether the journal says what this program cannot follow, so that another try would end as this one did.
+    pub fn is_unreadable(&self) -> bool {
+        use apply::Error::{Entry, Facts, Gap, Message};
+        let (Error::Apply(error) | Error::ApplyLoop(apply_loop::Failed::Apply(error))) = self else {
+            return false;
+        };
+        matches!(error, Entry { .. } | Message { .. } | Facts { .. } | Gap { .. })
+    }
+
     /// Whether this is a refusal by a safety check rather than a failure.
     pub fn is_refusal(&self) -> bool {
         use journal::Error::{Damaged, Exhausted, Identity, Locked, Missing, Newer, Other};

@@ -48,7 +48,7 @@ use crate::store::engine::{self, Engine};
 use crate::store::meta::Quarantined;
 use crate::task::backfill;
 
-pub use assemble::run;
+pub use assemble::{check_store, run};
 pub use error::Error;
 pub use rebuild::rebuild;
 

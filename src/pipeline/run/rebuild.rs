@@ -8,25 +8,21 @@ use super::Error;
 use super::slot::{intent, still};
 use crate::failpoint;
 use crate::journal::entry::Position;
-use crate::journal::files::Files;
-use crate::journal::identity::Identified;
-use crate::journal::{self, Journal};
+use crate::journal::{Journal, Recovered};
 use crate::model::Lsn;
 use crate::pipeline::ingest::{Ingest, Options, Order};
 use crate::source::Source;
 
 /// Makes the slot anew (dropping one of its name that nobody uses) and journals it. Returns where the slot
-/// begins. The daemon must not run: the data folder's lock says so.
+/// begins. The daemon must not run: the data folder's lock says so. What the store has applied must lie within the
+/// journal ([`super::check_store`]): entries that only the store knows would stand in for these two.
 pub async fn rebuild(
-    folder: &(dyn Identified + Sync),
-    files: Arc<dyn Files>,
-    options: journal::Options,
+    journal: Journal,
+    recovered: Recovered,
     source: &Arc<dyn Source>,
     slot: &str,
-    now_unix_s: u64,
     waits: &(dyn Fn(String) + Sync),
 ) -> Result<Lsn, Error> {
-    let (journal, recovered) = Journal::open(files, options, folder.journal_id(), now_unix_s)?;
     let end = recovered.end_lsn.unwrap_or(Lsn::ZERO);
     let mut ingest = Ingest::new(journal, Options::default(), end, recovered.facts);
     let now = std::time::Duration::ZERO;

@@ -118,16 +118,14 @@ impl<E: Engine> Running<E> {
                 ("connecting", _) => "disconnected".to_owned(),
                 (state, _) => state.to_owned(),
             },
-            trouble: self
-                .report
-                .trouble
-                .clone()
+            // A full journal first: that the connection is let go because of it is not what has to be mended.
+            trouble: progress
+                .full
+                .then(|| "journal-full: no room for the journal; nothing is read".to_owned())
+                .or_else(|| self.report.trouble.clone())
                 .or_else(|| {
                     let trouble = self.sink_trouble.1.borrow().clone();
                     trouble.map(|reason| format!("sink-unavailable: {reason}"))
-                })
-                .or_else(|| {
-                    progress.full.then(|| "journal-full: no room for the journal; nothing is read".to_owned())
                 }),
             epoch: self.epoch.unwrap_or_default(),
             journal_id: self.journal_id.clone(),

@@ -1,6 +1,7 @@
 //! The script for whoever owns the write database: what must be there before the daemon starts, and nothing
 //! else. With it the daemon needs neither ownership of the tables nor the right to create anything.
 
+use super::catalog::{INDEX_IDENTIFIES, name_list};
 use super::sql::{identifier, literal};
 use super::{Options, publication, slot};
 
@@ -13,8 +14,9 @@ pub fn script(options: &Options, tables: &[(String, String)]) -> String {
     let read = options.read_user.as_deref().unwrap_or(stream);
     let database = identifier(&options.database);
     let mut script = format!(
-        "-- What projectord needs in database {database}. To be run there by a superuser, or by the owner of the\n\
-         -- tables with CREATEROLE and CREATE on the database. Not in one transaction (psql without -1).\n\
+        "-- What projectord needs in database {database}. To be run there by a superuser; from PostgreSQL 16 on\n\
+         -- the owner of the tables can, with CREATEROLE, REPLICATION and CREATE on the database. Not in one\n\
+         -- transaction (psql without -1), and with ON_ERROR_STOP: what stands further down needs what is above.\n\
          -- PostgreSQL must run with wal_level = logical. Give max_slot_wal_keep_size a limit, so that a\n\
          -- daemon that stands still cannot fill the disk.\n\n\
          -- The role of the stream. REPLICATION lets it read everything that is written in this cluster:\n\
@@ -41,21 +43,65 @@ pub fn script(options: &Options, tables: &[(String, String)]) -> String {
     );
     script.push_str(&grants(read, tables));
     script.push_str(
+        "\n-- Every table, and every partition of it, needs a usable identity: a primary key that is not deferrable,\n\
+         -- unless REPLICA IDENTITY says otherwise. Without one its UPDATE and DELETE would fail in the application\n\
+         -- from the publication on. Nothing is published then.\n",
+    );
+    script.push_str(&refuse_without_identity(tables));
+    script.push_str(
         "\n-- The publication: an explicit list, everything published, partitions under their own names. It must\n\
-         -- be there before the slot. Every table needs a primary key that is not deferrable: without one its\n\
-         -- UPDATE and DELETE would fail from here on. `projectord check` tells beforehand.\n",
+         -- be there before the slot.\n",
     );
     script.push_str(&format!("{};\n", publication::create_statement(&options.publication, tables)));
     script.push_str(
         "\n-- The slot: from here on PostgreSQL keeps WAL until projectord has read it, so start it soon. Waits for\n\
          -- every transaction that is running now.\n",
     );
-    script.push_str(&format!(
-        "SELECT pg_catalog.pg_create_logical_replication_slot({}, '{}');\n",
-        literal(&options.slot).trim(),
-        slot::PLUGIN
-    ));
+    script.push_str(&slot_statement(&options.slot));
     script
+}
+
+/// As [`slot::create`] makes it: one that standbys take over, where the server can do that.
+fn slot_statement(name: &str) -> String {
+    let create = format!(
+        "PERFORM pg_catalog.pg_create_logical_replication_slot({}, '{}'",
+        literal(name).trim(),
+        slot::PLUGIN
+    );
+    format!(
+        "DO $do$ BEGIN\n  \
+           IF pg_catalog.current_setting('server_version_num')::int >= 170000 THEN\n    \
+             {create}, failover => true);\n  \
+           ELSE\n    \
+             {create});\n  \
+           END IF;\n\
+         END $do$;\n"
+    )
+}
+
+/// Ends the script before it harms (hazards 1, 2). The gate looks more closely; this is what would break the
+/// application.
+fn refuse_without_identity(tables: &[(String, String)]) -> String {
+    if tables.is_empty() {
+        return String::new();
+    }
+    format!(
+        "DO $do$ DECLARE harmed text; BEGIN\n  \
+           SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ') INTO harmed\n  \
+           FROM pg_catalog.pg_class r\n  \
+           JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace\n  \
+           CROSS JOIN LATERAL (SELECT r.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(r.oid)) t (oid)\n  \
+           JOIN pg_catalog.pg_class c ON c.oid = t.oid\n  \
+           WHERE (n.nspname, r.relname) IN ({names}) AND c.relreplident <> 'f' AND NOT EXISTS (\n    \
+             SELECT FROM pg_catalog.pg_index i\n    \
+             WHERE i.indrelid = c.oid AND i.indimmediate AND {INDEX_IDENTIFIES}\n      \
+               AND CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'n' THEN false ELSE i.indisprimary END);\n  \
+           IF harmed IS NOT NULL THEN\n    \
+             RAISE EXCEPTION 'their UPDATE and DELETE would fail: no usable key in %', harmed;\n  \
+           END IF;\n\
+         END $do$;\n",
+        names = name_list(tables.iter().map(|(schema, name)| (schema.as_str(), name.as_str()))),
+    )
 }
 
 /// A name inside a comment must not end the comment.

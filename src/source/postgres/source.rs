@@ -176,7 +176,7 @@ impl Postgres {
             return refused(
                 "slot-missing",
                 format!("slot '{name}' does not exist"),
-                "Let the DBA run the script of `projectord setup-sql`, or set `source.manage: true`.",
+                "Let the DBA run the script of `projectord setup-sql` (its last statement, where all else is there), or set `source.manage: true`.",
             );
         };
         match state.confirmed_flush {
@@ -184,7 +184,7 @@ impl Postgres {
             _ => refused(
                 "slot-lost",
                 format!("slot '{name}' cannot be read from any more"),
-                "Drop it with `SELECT pg_drop_replication_slot(...)` and run the script of `projectord setup-sql` again.",
+                "Drop it with `SELECT pg_drop_replication_slot(...)` and run the last statement of the script of `projectord setup-sql`.",
             ),
         }
     }

@@ -305,7 +305,7 @@ fn failed(operation: &'static str) -> impl Fn(heed::Error) -> Error {
         let reason = error.to_string();
         match error {
             heed::Error::Mdb(MdbError::MapFull) => {
-                Error::Full { operation, reason: format!("{reason}; raise the store's largest size") }
+                Error::Full { operation, reason: format!("{reason}; raise `store.map_bytes`") }
             }
             heed::Error::Mdb(MdbError::TxnFull) => Error::Full { operation, reason },
             heed::Error::Mdb(MdbError::ReadersFull | MdbError::BadValSize)

@@ -45,7 +45,7 @@ pub fn journal_torn(stage: &mut Stage, run: &mut Run) -> Ran {
         return converged.map(|()| Outcome::Held);
     }
     let code = stage.refused(LOST)?;
-    begin_again(stage, code)?;
+    stage.begin_again()?;
     Ok(Outcome::Refused(code))
 }
 
@@ -162,15 +162,6 @@ fn killed_under_load(stage: &mut Stage, run: &mut Run) -> Result<(), String> {
     alive(stage)?;
     stage.daemon.kill();
     Ok(())
-}
-
-/// The store may be ahead of a journal that lost entries: `store-ahead` says to remove it first.
-fn begin_again(stage: &mut Stage, code: &str) -> Result<(), String> {
-    if code == "store-ahead" {
-        let store = stage.daemon.data_folder().join("store");
-        std::fs::remove_dir_all(store).map_err(|error| error.to_string())?;
-    }
-    stage.begin_again()
 }
 
 fn last_segment(stage: &Stage) -> Result<PathBuf, String> {
