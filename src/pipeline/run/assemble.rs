@@ -143,10 +143,9 @@ pub fn check_store(
         |code, reason: String, hint: &str| Err(Error::Refused { code, reason, hint: hint.to_owned() });
     let entry = match rebuilt {
         Some(rebuilt) if reached.entry == EntryNo::ZERO => rebuilt.previous(),
-        // The next one was begun.
-        _ if reached.message > 0 => reached.entry.next(),
         _ => reached.entry,
     };
+    let begun = if reached.message > 0 { entry.next() } else { entry };
     if !reached.journal_id.is_empty() && reached.journal_id != journal_id {
         return refused(
             "store-other",
@@ -154,14 +153,14 @@ pub fn check_store(
             "Restore the data folder as a whole, or remove its `store` folder: it is built again.",
         );
     }
-    if entry > journal.end() {
+    if begun > journal.end() {
         return refused(
             "store-ahead",
-            format!("the store has applied entry {entry}, the journal ends at {}", journal.end()),
+            format!("the store has applied entry {begun}, the journal ends at {}", journal.end()),
             "The journal lost entries. Run `projectord rebuild`: the store is built anew, everything is read again.",
         );
     }
-    if reached.entry.next().max(entry) < journal.first() {
+    if entry.next() < journal.first() {
         return refused(
             "store-behind",
             format!("the store has applied entry {entry}, the journal begins with {}", journal.first()),

@@ -7,6 +7,7 @@ mod check;
 mod database;
 mod early;
 mod ends;
+mod meets;
 mod moved;
 mod oracle;
 mod reading;
