@@ -8,7 +8,7 @@ use projectord::store::guard;
 
 use super::kills::alive;
 use super::{Outcome, Ran, Run};
-use crate::stage::Stage;
+use crate::stage::{Stage, refuses};
 use crate::support::process;
 
 /// Lost entries were confirmed, so that the slot stands beyond what the journal still has.
@@ -99,6 +99,12 @@ pub fn store_damaged(stage: &mut Stage, run: &mut Run) -> Ran {
         let converged = stage.converge();
         if converged.is_ok() || stage.daemon.is_running() {
             return converged.map(|()| Outcome::Held);
+        }
+        // Its checkpoints went with it: an empty one needs a journal that reaches back to the first entry.
+        if form == "deleted" && refuses(&stage.daemon.said(), "store-behind") {
+            let code = stage.refused(&["store-behind"])?;
+            stage.begin_again()?;
+            return Ok(Outcome::Refused(code));
         }
         stage.ended(std::time::Duration::from_secs(1))?;
     }
