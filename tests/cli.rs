@@ -75,7 +75,7 @@ fn check(folder: &Path, arguments: &[&str], code: i32, stdout_part: &str, stderr
 #[test]
 fn every_help_text_stands_alone_with_an_example() {
     let folder = tempfile::tempdir().unwrap();
-    check(folder.path(), &["--help"], 0, "projectord setup-sql | psql", "");
+    check(folder.path(), &["--help"], 0, "projectord setup-sql > setup.sql", "");
     check(folder.path(), &["--help"], 0, "3  refused by a safety check", "");
     check(folder.path(), &["--version"], 0, concat!("projectord ", env!("CARGO_PKG_VERSION")), "");
     for command in COMMANDS {
