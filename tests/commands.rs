@@ -224,6 +224,11 @@ fn the_journal_is_shown_and_replay_waits_for_the_next_run() {
         ends(&refused, 3);
         assert!(shown(&refused).contains(part), "{}", shown(&refused));
     }
+    // Nobody would send what is to be waited for: nothing is ordered.
+    let unanswered = daemon.run(&["replay", "--all", "--wait"]);
+    ends(&unanswered, 5);
+    let ordered = daemon.run(&["journal", "show", "--kind", "command"]);
+    assert_eq!(ends(&ordered, 0), "");
     let held = DataFolder::open(&daemon.data_folder(), 0, 0).unwrap();
     let locked = daemon.run(&["replay", "--all"]);
     ends(&locked, 3);

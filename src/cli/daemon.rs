@@ -191,3 +191,20 @@ pub fn answer_of(told: Told) -> Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EntryNo;
+    use crate::pipeline::apply;
+
+    #[test]
+    fn a_journal_that_cannot_be_followed_is_for_a_person_and_not_for_another_try() {
+        let gap = || apply::Error::Gap { after: EntryNo(3), found: EntryNo(5) };
+        for error in [run::Error::Apply(gap()), run::Error::ApplyLoop(run::apply_loop::Failed::Apply(gap()))]
+        {
+            assert_eq!(failure(error).exit, Exit::Refused);
+        }
+        assert_eq!(failure(run::Error::Panicked("apply")).exit, Exit::Failed);
+    }
+}

@@ -14,7 +14,7 @@ const SCHEMA: &str = "public";
 /// Print the SQL script that prepares the write database; nothing is run
 ///
 /// Roles, rights, the publication for exactly the tables that the projections use, and the slot. Read it, then let
-/// a DBA run it. It stops before the publication when a table has no usable key. Tables without a schema are taken
+/// a DBA run it. It publishes nothing when a table has no usable key. Tables without a schema are taken
 /// to be in public. The daemon itself needs no owner's rights.
 #[derive(Debug, clap::Args)]
 #[command(

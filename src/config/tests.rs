@@ -319,6 +319,27 @@ fn the_example_file_is_right() {
 }
 
 #[test]
+fn every_setting_stands_in_the_documentation() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("projections")).unwrap();
+    fs::write(folder.path().join("projections/orders.yml"), "projection: orders\n").unwrap();
+    let text = include_str!("../../config/projectord.yaml");
+    let effective = load_text(folder.path(), text).unwrap().effective();
+    let operations = include_str!("../../docs/operations.md");
+    let table = operations.split("## Settings").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    // Not under this name in the file: how the sink is spoken to may be said in three ways.
+    let others = ["credentials"];
+    let mut settings = 0;
+    for section in effective.as_object().unwrap().values().filter_map(|section| section.as_object()) {
+        for name in section.keys().filter(|name| !others.contains(&name.as_str())) {
+            assert!(table.contains(&format!("`{name}`")), "{name} is not in the table of docs/operations.md");
+            settings += 1;
+        }
+    }
+    assert!(settings > 40, "{settings}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_names_itself_and_the_way_out() {
     let folder = folder();
     let path = folder.path().join("nowhere.yaml");

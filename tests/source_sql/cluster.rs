@@ -138,6 +138,13 @@ impl Cluster {
         command
     }
 
+    /// As one does who forgot ON_ERROR_STOP: every statement is tried.
+    pub fn psql_on_and_on(&self, database: &str, script: &Path) -> String {
+        let script = std::fs::File::open(script).unwrap();
+        let output = self.psql_command(database).args(["-v", "ON_ERROR_STOP=0"]).stdin(script).output();
+        String::from_utf8_lossy(&output.unwrap().stderr).into_owned()
+    }
+
     /// Runs a script as psql does, and returns what it said on stderr.
     pub fn psql(&self, database: &str, script: &Path) -> Result<(), String> {
         let script = std::fs::File::open(script).unwrap();

@@ -1,7 +1,7 @@
 //! The script for whoever owns the write database: what must be there before the daemon starts, and nothing
 //! else. With it the daemon needs neither ownership of the tables nor the right to create anything.
 
-use super::catalog::{INDEX_IDENTIFIES, name_list};
+use super::catalog::{index_is_identity, name_list};
 use super::sql::{identifier, literal};
 use super::{Options, publication, slot};
 
@@ -43,47 +43,26 @@ pub fn script(options: &Options, tables: &[(String, String)]) -> String {
     );
     script.push_str(&grants(read, tables));
     script.push_str(
-        "\n-- Every table, and every partition of it, needs a usable identity: a primary key that is not deferrable,\n\
-         -- unless REPLICA IDENTITY says otherwise. Without one its UPDATE and DELETE would fail in the application\n\
-         -- from the publication on. Nothing is published then.\n",
-    );
-    script.push_str(&refuse_without_identity(tables));
-    script.push_str(
         "\n-- The publication: an explicit list, everything published, partitions under their own names. It must\n\
-         -- be there before the slot.\n",
+         -- be there before the slot. Every table, and every partition of it, needs a usable identity: a primary\n\
+         -- key that is not deferrable, unless REPLICA IDENTITY says otherwise. Without one its UPDATE and DELETE\n\
+         -- would fail in the application from here on: then nothing is published.\n",
     );
-    script.push_str(&format!("{};\n", publication::create_statement(&options.publication, tables)));
+    script.push_str(&publication_statement(&options.publication, tables));
     script.push_str(
         "\n-- The slot: from here on PostgreSQL keeps WAL until projectord has read it, so start it soon. Waits for\n\
          -- every transaction that is running now.\n",
     );
-    script.push_str(&slot_statement(&options.slot));
+    script.push_str(&slot_statement(&options.slot, &options.publication));
     script
 }
 
-/// As [`slot::create`] makes it: one that standbys take over, where the server can do that.
-fn slot_statement(name: &str) -> String {
-    let create = format!(
-        "PERFORM pg_catalog.pg_create_logical_replication_slot({}, '{}'",
-        literal(name).trim(),
-        slot::PLUGIN
-    );
-    format!(
-        "DO $do$ BEGIN\n  \
-           IF pg_catalog.current_setting('server_version_num')::int >= 170000 THEN\n    \
-             {create}, failover => true);\n  \
-           ELSE\n    \
-             {create});\n  \
-           END IF;\n\
-         END $do$;\n"
-    )
-}
-
-/// Ends the script before it harms (hazards 1, 2). The gate looks more closely; this is what would break the
-/// application.
-fn refuse_without_identity(tables: &[(String, String)]) -> String {
+/// Looks and publishes in one statement, so that nothing harmful is published by a client that goes on behind an
+/// error, either (hazards 1, 2). The gate looks more closely; this is what would break the application.
+fn publication_statement(name: &str, tables: &[(String, String)]) -> String {
+    let create = publication::create_statement(name, tables);
     if tables.is_empty() {
-        return String::new();
+        return format!("{create};\n");
     }
     format!(
         "DO $do$ DECLARE harmed text; BEGIN\n  \
@@ -92,15 +71,37 @@ fn refuse_without_identity(tables: &[(String, String)]) -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace\n  \
            CROSS JOIN LATERAL (SELECT r.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(r.oid)) t (oid)\n  \
            JOIN pg_catalog.pg_class c ON c.oid = t.oid\n  \
-           WHERE (n.nspname, r.relname) IN ({names}) AND c.relreplident <> 'f' AND NOT EXISTS (\n    \
-             SELECT FROM pg_catalog.pg_index i\n    \
-             WHERE i.indrelid = c.oid AND i.indimmediate AND {INDEX_IDENTIFIES}\n      \
-               AND CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'n' THEN false ELSE i.indisprimary END);\n  \
+           WHERE (n.nspname, r.relname) IN ({names}) AND c.relreplident <> 'f'\n    \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE {identity});\n  \
            IF harmed IS NOT NULL THEN\n    \
              RAISE EXCEPTION 'their UPDATE and DELETE would fail: no usable key in %', harmed;\n  \
-           END IF;\n\
+           END IF;\n  \
+           {create};\n\
          END $do$;\n",
         names = name_list(tables.iter().map(|(schema, name)| (schema.as_str(), name.as_str()))),
+        identity = index_is_identity(),
+    )
+}
+
+/// As [`slot::create`] makes it: one that standbys take over, where the server can do that. Never before the
+/// publication, which a slot that is older does not know (hazard 11).
+fn slot_statement(name: &str, publication: &str) -> String {
+    let create = format!(
+        "PERFORM pg_catalog.pg_create_logical_replication_slot({}, '{}'",
+        literal(name).trim(),
+        slot::PLUGIN
+    );
+    format!(
+        "DO $do$ BEGIN\n  \
+           IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication}) THEN\n    \
+             RAISE EXCEPTION 'no slot is made before the publication';\n  \
+           ELSIF pg_catalog.current_setting('server_version_num')::int >= 170000 THEN\n    \
+             {create}, failover => true);\n  \
+           ELSE\n    \
+             {create});\n  \
+           END IF;\n\
+         END $do$;\n",
+        publication = literal(publication).trim(),
     )
 }
 

@@ -263,6 +263,15 @@ pub(super) const INDEX_COLUMNS: &str = "(
 pub(super) const INDEX_IDENTIFIES: &str = "i.indisunique AND i.indisvalid AND i.indislive
     AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT i.indisexclusion";
 
+/// Whether index `i` is what the stream tells the rows of relation `c` apart by, so that UPDATE and DELETE do not
+/// fail once it is published (hazards 1, 2).
+pub(super) fn index_is_identity() -> String {
+    format!(
+        "i.indrelid = c.oid AND i.indimmediate AND {INDEX_IDENTIFIES}
+         AND CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'n' THEN false ELSE i.indisprimary END"
+    )
+}
+
 async fn read_foreign_keys(
     sql: &mut dyn Sql,
     oids: &str,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::super::answer::{Answer, answers};
-use super::super::catalog::{INDEX_COLUMNS, INDEX_IDENTIFIES, identity, name_list, tree_of};
+use super::super::catalog::{INDEX_COLUMNS, identity, index_is_identity, name_list, tree_of};
 use super::super::sql::identifier;
 use super::super::{Error, Sql};
 use super::facts::Facts;
@@ -79,9 +79,7 @@ pub async fn gather<'a>(
         "{tree}
          SELECT t.root, c.oid, n.nspname, c.relname, c.relkind, c.relpersistence = 'p', c.relreplident,
                 (SELECT {INDEX_COLUMNS} FROM pg_catalog.pg_index i
-                 WHERE i.indrelid = c.oid AND i.indimmediate AND {INDEX_IDENTIFIES}
-                   AND CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'n' THEN false
-                       ELSE i.indisprimary END LIMIT 1),
+                 WHERE {index_is_identity} LIMIT 1),
                 EXISTS (SELECT FROM pg_catalog.pg_index i
                         WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate),
                 c.relrowsecurity AND NOT COALESCE(r.rolsuper OR r.rolbypassrls, false)
@@ -95,7 +93,8 @@ pub async fn gather<'a>(
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_roles r ON r.oid = {role}
          ORDER BY t.root, c.oid <> t.root, c.oid",
-        tree = tree_of(&roots)
+        tree = tree_of(&roots),
+        index_is_identity = index_is_identity()
     );
     let rows = sql.rows(CHECK, &statement).await?;
     answers(CHECK, &rows).map(|row| relation(&row)).collect()
