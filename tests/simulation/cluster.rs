@@ -2,6 +2,7 @@
 //! late, twice or never; answers are lost, cut short, or speak of some items only; versions of deletes are
 //! forgotten; a node that restarts forgets what it had only acknowledged.
 
+mod answer;
 mod fault;
 mod sink;
 
@@ -83,6 +84,8 @@ pub struct Cluster {
     pub very_late: bool,
     /// Another daemon writes what the next request wants to write, just before it.
     pub usurp: bool,
+    /// Writes that came when the version of the delete before them was forgotten.
+    forgotten: u64,
     /// Documents that are another daemon's, until ours are accepted again.
     pub usurped: BTreeSet<(Arc<str>, String)>,
     created: u64,
@@ -127,6 +130,9 @@ impl Elastic {
         }
         self.watch.note(fault.name());
         cluster.carry_out(request, fault, random);
+        if std::mem::take(&mut cluster.forgotten) > 0 {
+            self.watch.note("sink: a write behind a delete whose version was forgotten");
+        }
         true
     }
 
@@ -150,6 +156,9 @@ impl Elastic {
             }
         }
         cluster.now = now;
+        if std::mem::take(&mut cluster.forgotten) > 0 {
+            self.watch.note("sink: a late write behind a delete whose version was forgotten");
+        }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -187,10 +196,6 @@ impl Cluster {
                 self.late.push(Request { documents: documents.clone(), answer: None, sent, due });
                 unknown("no answer in time")
             }
-            Fault::AnswerLost | Fault::Malformed | Fault::Truncated => {
-                documents.iter().for_each(|document| drop(self.apply(document)));
-                unknown("the answer cannot be read")
-            }
             _ => {
                 if fault == Fault::Twice {
                     let due = self.now + Duration::from_secs(random.u64(..90));
@@ -200,18 +205,13 @@ impl Cluster {
                 let mut outcomes = Vec::new();
                 for (at, document) in documents.iter().enumerate() {
                     outcomes.push(match fault {
-                        Fault::Busy if chosen[at] => {
-                            Outcome::Retry { reason: "planned: status 429".to_owned() }
-                        }
+                        Fault::Busy if chosen[at] => Outcome::Retry { reason: "planned".to_owned() },
                         Fault::Rejected if chosen[at] => rejected("document_parsing_exception"),
                         Fault::TooLarge if at == one => rejected("too_large"),
                         _ => self.apply(document),
                     });
                 }
-                if fault == Fault::ItemMissing {
-                    outcomes.pop();
-                }
-                Ok(outcomes)
+                answer::come_back(documents, &outcomes, fault)
             }
         };
         if let Some(to) = request.answer {
@@ -240,6 +240,7 @@ impl Cluster {
         }
         let held = index.documents.get(&document.id);
         let forgotten = held.is_some_and(|held| held.body.is_none() && held.at + GC_DELETES < now);
+        self.forgotten += u64::from(forgotten);
         if let Some(held) = held.filter(|_| !forgotten)
             && held.version >= document.version
         {

@@ -20,14 +20,19 @@ pub const WANTED: &[&str] = &[
     "cluster: a snapshot was taken",
     "cluster: acknowledged writes were lost",
     "creating the slot waited for a transaction",
+    "database: TRUNCATE",
     "database: a crash that loses commits",
     "database: a crash",
     "database: a failover without loss",
+    "database: a key changed",
     "database: a subtransaction was rolled back",
     "database: a transaction was rolled back",
     "database: an asynchronous commit",
+    "database: an unchanged value is not carried (hazard 23)",
     "database: shut down",
     "database: the connection is cut",
+    "database: the slot stands further back (hazard 14)",
+    "database: transaction ids are given out again",
     "disk: a sync fails",
     "disk: no space left",
     "disk: the power goes in the middle of writing",
@@ -39,6 +44,7 @@ pub const WANTED: &[&str] = &[
     "journal: room again",
     "kill -9 soon after the start (double kill)",
     "kill -9",
+    "killed where a transaction was half applied",
     "killed again while it recovered (double kill)",
     "nearly an hour goes by",
     "operator: backfill anew",
@@ -55,6 +61,7 @@ pub const WANTED: &[&str] = &[
     "publication: somebody drops it",
     "publication: somebody takes a table out",
     "refused: alias-foreign",
+    "refused: journal-damaged",
     "refused: publication-changed",
     "refused: sink-index-gone",
     "refused: sink-other-writer",
@@ -66,6 +73,7 @@ pub const WANTED: &[&str] = &[
     "refused: source-timeline",
     "rows went to other parents while a scan ran",
     "sink: a request of a process that is gone was carried out",
+    "sink: a write behind a delete whose version was forgotten",
     "sink: an answer to a process that is gone",
     "sink: an item missing from the answer",
     "sink: carried out late",
@@ -111,6 +119,54 @@ pub const WANTED: &[&str] = &[
     "unsafe: we would be a synchronous standby",
 ];
 
+/// Of ten thousand seeds so many must have come by these, too.
+pub const WANTED_OF_MANY: &[&str] = &[
+    "refused: publication-lacks-table",
+    "refused: publication-missing",
+    "refused: sink-epoch",
+    "refused: store-ahead",
+];
+
+/// How the names of states begin that are something going wrong, and not what came of it.
+const FAULTS: &[&str] = &[
+    "a pause of the process",
+    "alias: somebody",
+    "cluster: ",
+    "database: a crash",
+    "database: a failover",
+    "database: shut down",
+    "database: the connection",
+    "disk: a sync",
+    "disk: no space",
+    "disk: the power",
+    "engine: a batch",
+    "kill -9",
+    "killed again",
+    "killed at a failpoint",
+    "nearly an hour",
+    "power cut",
+    "publication: somebody",
+    "sink: an item missing",
+    "sink: carried out",
+    "sink: some items",
+    "sink: too large",
+    "sink: una",
+    "somebody sets",
+    "source: ",
+    "start: the newest checkpoint",
+    "store: a copy did not fit",
+    "two daemons: the folder",
+    "unsafe: ",
+];
+
+/// Whether a state is a fault.
+pub fn is_fault(state: &str) -> bool {
+    FAULTS.iter().any(|begin| state.starts_with(begin))
+}
+
+/// See [`WANTED_OF_MANY`].
+const SEEDS_MANY: u64 = 10_000;
+
 /// Of so many seeds each named point that can be met must have killed a process; with failpoints only.
 pub const SEEDS_KILLING: u64 = 4_000;
 
@@ -120,6 +176,7 @@ pub fn missed(seeds: u64, reached: impl Fn(&str) -> bool) -> Vec<String> {
     let points = points.iter().filter(|name| !points::NOT_MET.contains(name)).map(|name| {
         if seeds >= SEEDS_KILLING { format!("killed at: {name}") } else { format!("met: {name}") }
     });
-    let wanted = WANTED.iter().map(|what| (*what).to_owned());
+    let many: &[&str] = if seeds >= SEEDS_MANY { WANTED_OF_MANY } else { &[] };
+    let wanted = WANTED.iter().chain(many).map(|what| (*what).to_owned());
     wanted.chain(points).filter(|what| !reached(what)).collect()
 }

@@ -8,6 +8,7 @@ use projectord::pipeline::run::{Ask, ReplayTarget};
 
 use super::cluster::Fault;
 use super::points;
+use super::postgres::Server;
 use super::world::World;
 
 /// What a run is about: most runs are about a few things, so that each is seen at work alone too.
@@ -150,12 +151,17 @@ impl World {
         let mut server = self.server();
         match random.u8(..8) {
             0 | 1 => {
-                if server.flushed < server.insert {
-                    watch.note("database: a crash that loses commits");
-                } else {
-                    watch.note("database: a crash");
-                }
+                let confirmed = |server: &Server| server.slot.as_ref().map(|slot| slot.confirmed);
+                let before = (server.history.len(), server.next_xid, confirmed(&server));
                 server.crash(&mut random);
+                let lost = server.history.len() < before.0;
+                watch.note(if lost { "database: a crash that loses commits" } else { "database: a crash" });
+                if server.next_xid < before.1 {
+                    watch.note("database: transaction ids are given out again");
+                }
+                if confirmed(&server) < before.2 {
+                    watch.note("database: the slot stands further back (hazard 14)");
+                }
             }
             2 => {
                 watch.note("database: shut down");

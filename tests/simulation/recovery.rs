@@ -245,13 +245,7 @@ impl World {
         }
         self.quiet = true;
         self.disk.files.set_capacity(None);
-        {
-            let mut server = self.server();
-            server.down = false;
-            if let Some(slot) = &mut server.slot {
-                slot.taken = false;
-            }
-        }
+        self.server().down = false;
         self.sink.cluster().sync();
         self.sink.cluster().asynchronous = false;
         let began = self.clock.elapsed();
@@ -337,8 +331,15 @@ impl World {
         Ok(())
     }
 
-    /// A whole run: wild, at rest, wild again.
+    /// A whole run; what the application did in it is counted at its end.
     pub fn run(&mut self, limit: u64) -> Result<End, Broken> {
+        let end = self.wild_and_at_rest(limit);
+        self.server().note_deeds(&self.watch);
+        end
+    }
+
+    /// Wild, at rest, wild again.
+    fn wild_and_at_rest(&mut self, limit: u64) -> Result<End, Broken> {
         self.start();
         let mut wild = 0;
         for steps in self.plan.rounds {

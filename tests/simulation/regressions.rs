@@ -66,6 +66,25 @@ pub const SEEDS_SINCE: &[(u64, &str)] = &[
         "a gap sent a table back to the beginning while it was being read: a row that was gone was asked for by its key \
          for ever, before the read that would have removed it",
     ),
+    (671, "before the first stream of a slot made anew more was shown as journaled than as received"),
+    (868, "the same, and more than the server was shown to have"),
+    (
+        155_245,
+        "of equal extremes the one that came first or last in the store was taken: two builds gave two texts",
+    ),
+    (146_253, "behind a rebuild a position of what was given up was shown as applied"),
+    (
+        62_952,
+        "what the first of two daemons received was held against the second's confirmations (the simulation's fault)",
+    ),
+    (137_181, "the same"),
+    (163_295, "the same"),
+    (
+        75_794,
+        "positions meant nothing behind a failover with loss for the rest of the run (the simulation's fault)",
+    ),
+    (117_727, "the same"),
+    (138_658, "the same"),
 ];
 
 /// Seeds that mean their runs in the world as it was before processes died at named points and before

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::watch::Watch;
 use super::world::{End, World};
-use super::{points, regressions};
+use super::{coverage, points, regressions};
 
 /// What a seed came to.
 pub struct Ran {
@@ -89,10 +89,12 @@ impl Sum {
         for (seed, why) in &self.failed {
             println!("seed {seed} failed: {why}");
         }
+        let faults = self.counts.iter().filter(|(what, _)| coverage::is_fault(what)).map(|(_, count)| count);
         println!(
-            "{} seeds, {} steps, {} ended refused, {} failed",
+            "{} seeds, {} steps, {} faults, {} ended refused, {} failed",
             self.seeds,
             self.steps,
+            faults.sum::<u64>(),
             self.refused,
             self.failed.len()
         );

@@ -273,7 +273,8 @@ impl Truth {
         let watermarks = &status.watermarks;
         if watermarks.projected > watermarks.server
             || watermarks.applied > watermarks.journaled
-            || watermarks.journaled > watermarks.received.max(watermarks.journaled)
+            || watermarks.journaled > watermarks.received
+            || watermarks.received > watermarks.server
         {
             return Err(format!("watermarks out of order: {watermarks:?} (I10)"));
         }

@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use super::postgres::{Deed, Record, Server};
+use super::watch::Watch;
 use super::world::World;
 
 impl World {
@@ -67,5 +69,30 @@ impl World {
             server.show(xid);
         }
         server.flush();
+    }
+}
+
+impl Server {
+    /// Which kinds of changes the WAL holds.
+    pub fn note_deeds(&self, watch: &Watch) {
+        let commits = self.wal.iter().filter_map(|logged| match &logged.record {
+            Record::Commit { changes, .. } => Some(changes),
+            _ => None,
+        });
+        for change in commits.flat_map(|changes| changes.iter()).filter(|change| change.published) {
+            match &change.deed {
+                Deed::Truncate(_) => watch.note("database: TRUNCATE"),
+                Deed::Update(table, old, new) => {
+                    let table = &self.schema.tables[*table];
+                    if table.key_of(old) != table.key_of(new) {
+                        watch.note("database: a key changed");
+                    }
+                    if (0..new.len()).any(|at| table.is_toasted(at, new) && old[at] == new[at]) {
+                        watch.note("database: an unchanged value is not carried (hazard 23)");
+                    }
+                }
+                Deed::Insert(..) | Deed::Delete(..) => {}
+            }
+        }
     }
 }

@@ -88,7 +88,9 @@ impl<E: Engine> Running<E> {
             self.report.received = progress.received;
             self.report.contact = now;
         }
-        let server = self.report.slot.server.max(progress.received);
+        // From where a slot begins nothing older has to come: what is journaled counts as received.
+        let received = progress.received.max(progress.journaled);
+        let server = self.report.slot.server.max(received);
         self.report.lag.received(server, now);
         // After a rebuild the journal goes on at another position: one beyond its end is of what was given up.
         let applied = published.reached.lsn.min(progress.journaled);
@@ -131,7 +133,7 @@ impl<E: Engine> Running<E> {
             journal_id: self.journal_id.clone(),
             watermarks: Watermarks {
                 server,
-                received: progress.received,
+                received,
                 journaled: progress.journaled,
                 applied,
                 projected,
@@ -139,7 +141,7 @@ impl<E: Engine> Running<E> {
                 applied_entry: published.reached.entry,
                 projected_entry,
                 lag_bytes: LagBytes {
-                    received: server.bytes_since(progress.received),
+                    received: server.bytes_since(received),
                     journaled: server.bytes_since(progress.journaled),
                     applied: server.bytes_since(applied),
                     projected: server.bytes_since(projected),

@@ -1,6 +1,6 @@
 //! The daemon's disk is full or fails. System calls are made to fail by strace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,17 @@ const FILL_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 pub fn fsync_fails(stage: &mut Stage, run: &mut Run) -> Ran {
-    calls_fail(stage, run, "fsync,fdatasync", "EIO")
+    calls_fail(stage, run, "fsync,fdatasync", "EIO", false)
 }
 
 pub fn write_fails(stage: &mut Stage, run: &mut Run) -> Ran {
     // The calls that files are written with, and sockets are not.
-    calls_fail(stage, run, "pwrite64,pwritev,pwritev2,ftruncate,fallocate", "ENOSPC")
+    // The store is written much more often than the journal: in every other run the journal's calls alone count.
+    let journal_only = run.number() % 2 == 1;
+    calls_fail(stage, run, "pwrite64,pwritev,pwritev2,ftruncate,fallocate", "ENOSPC", journal_only)
 }
 
-fn calls_fail(stage: &mut Stage, run: &mut Run, calls: &str, error: &str) -> Ran {
+fn calls_fail(stage: &mut Stage, run: &mut Run, calls: &str, error: &str, journal_only: bool) -> Ran {
     if Command::new("strace").arg("-V").output().is_err() {
         return Ok(Outcome::Skipped("there is no strace".to_owned()));
     }
@@ -37,7 +39,7 @@ fn calls_fail(stage: &mut Stage, run: &mut Run, calls: &str, error: &str) -> Ran
     let call = 1 + run.number() % CALLS_MAX;
     let trace = stage.daemon.data_folder().with_extension("strace");
     let _ = std::fs::remove_file(&trace);
-    let wrapper = [
+    let mut wrapper = vec![
         "strace".to_owned(),
         "-f".to_owned(),
         "-qq".to_owned(),
@@ -50,7 +52,13 @@ fn calls_fail(stage: &mut Stage, run: &mut Run, calls: &str, error: &str) -> Ran
         "-e".to_owned(),
         format!("inject={calls}:error={error}:when={call}"),
     ];
-    stage.daemon.change(|options| options.wrapper = wrapper.to_vec());
+    if journal_only {
+        // A start goes on writing the last segment.
+        for segment in segments(&stage.daemon.data_folder()) {
+            wrapper.extend(["-P".to_owned(), segment.display().to_string()]);
+        }
+    }
+    stage.daemon.change(|options| options.wrapper = wrapper);
     stage.load(run.seed);
     stage.daemon.spawn();
     let begin = Instant::now();
@@ -80,6 +88,11 @@ fn calls_fail(stage: &mut Stage, run: &mut Run, calls: &str, error: &str) -> Ran
         return Ok(Outcome::Skipped(format!("no thread made {call} such calls")));
     }
     Ok(Outcome::Held)
+}
+
+fn segments(data: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data.join("journal")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 /// Lines of calls that were made to fail.

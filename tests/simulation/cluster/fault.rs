@@ -8,9 +8,9 @@ pub enum Fault {
     Unavailable,
     /// 401 or 403 as a whole: the credentials were changed under us.
     Unauthorized,
-    /// 413 for one of its documents.
+    /// 413 for one of its documents, as the sink says of it once it has halved the request.
     TooLarge,
-    /// Carried out; the answer is lost, cut short, or not JSON: all the same to the sink.
+    /// Carried out; the answer is lost, a proxy's page, or cut short.
     AnswerLost,
     Malformed,
     Truncated,

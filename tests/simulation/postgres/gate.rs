@@ -120,7 +120,7 @@ impl Server {
         Some(slot::State {
             plugin: Some("pgoutput".to_owned()),
             database: Some("application".to_owned()),
-            active_pid: if known.taken { Some(1) } else { active },
+            active_pid: active,
             wal_status: Some(if known.lost { "lost" } else { "reserved" }.to_owned()),
             restart: (!known.lost).then_some(known.confirmed_on_disk),
             confirmed_flush: Some(known.confirmed),

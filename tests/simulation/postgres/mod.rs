@@ -97,8 +97,6 @@ pub struct Slot {
     /// What a crash of the server leads back to.
     pub confirmed_on_disk: Lsn,
     pub lost: bool,
-    /// Another consumer streams from it.
-    pub taken: bool,
     /// We have streamed from it, and have said so.
     pub streamed: bool,
 }
@@ -284,7 +282,6 @@ impl Server {
         self.rewind(Lsn(self.flushed));
         if let Some(slot) = &mut self.slot {
             slot.confirmed = slot.confirmed_on_disk;
-            slot.taken = false;
         }
         self.restart();
     }

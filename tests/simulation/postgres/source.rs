@@ -162,7 +162,7 @@ impl Postgres {
                 if !orphan {
                     return Ok(slot.confirmed);
                 }
-                if slot.taken || server.walsender.is_some() {
+                if server.walsender.is_some() {
                     return retry("create the slot", "the slot is in use");
                 }
                 self.watch.note("an orphaned slot was dropped");
@@ -204,8 +204,7 @@ impl Postgres {
             let Some(slot) = &server.slot else { return retry("start streaming", "the slot is gone") };
             // Hazard 12: below the confirmed position the server goes forward without a word.
             let begin = from.max(slot.confirmed);
-            let useless = slot.lost || slot.taken;
-            if useless || server.walsender.is_some() {
+            if slot.lost || server.walsender.is_some() {
                 return retry("start streaming", "the slot is active or cannot be read");
             }
             let mut walsender = Walsender::new(pid, begin, &server, sender, Arc::clone(&confirmed));
