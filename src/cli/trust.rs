@@ -88,6 +88,13 @@ struct Keeper {
     checkpoints: Mutex<Checkpoints>,
 }
 
+impl Drop for Keeper {
+    /// An end by an error of ours is not one that the store's file brought about: it takes no part in the count.
+    fn drop(&mut self) {
+        self.lived();
+    }
+}
+
 impl Checkpoint for Keeper {
     fn make(&self, reached: EntryNo) -> Result<EntryNo, Error> {
         // Both are written to only by calls that end in a consistent state or in the end of the process.
@@ -97,6 +104,14 @@ impl Checkpoint for Keeper {
             guard.checkpointed(entry, &ThisHost)?;
         }
         Ok(checkpoints.forget_up_to().unwrap_or_default())
+    }
+
+    fn lived(&self) {
+        if let Some(guard) = &mut *self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Err(error) = guard.lived(&ThisHost)
+        {
+            tracing::warn!(%error, "the store's guard could not be written");
+        }
     }
 
     fn distrust(&self, reason: &str) {

@@ -29,10 +29,14 @@ pub struct Facts {
     pub open: bool,
     /// The boot in which it was opened.
     pub boot_id: Option<String>,
-    /// The data file when it was opened; its size also when it was closed.
+    /// The data file when it was opened; its size also later.
     pub file: Identity,
     /// Whether every commit was fsynced in order.
     pub durable_commits: bool,
+    /// Starts in a row that died before this one, none of which had lived ([`Guard::lived`]): a damaged page may end
+    /// every process that reads it, and the engine then has no words for it.
+    #[serde(default)]
+    pub deaths: u32,
     /// Why the file is not to be believed whatever else holds: an I/O error, an operator's word.
     pub distrusted: Option<String>,
     /// The newest checkpoint when this was written; for people.
@@ -57,6 +61,7 @@ impl Guard {
         journal_id: &str,
         durability: Durability,
     ) -> Result<Guard, Error> {
+        let before = read(folder).ok().flatten().filter(|before| before.open && before.distrusted.is_none());
         let facts = Facts {
             format: FORMAT,
             journal_id: journal_id.to_owned(),
@@ -64,6 +69,7 @@ impl Guard {
             boot_id: host.boot_id(),
             file: data_file(folder, host)?,
             durable_commits: durability == Durability::Commit,
+            deaths: before.map_or(0, |before| before.deaths.saturating_add(1)),
             distrusted: None,
             checkpoint: None,
             written_at: host.unix_seconds(),
@@ -71,6 +77,22 @@ impl Guard {
         let guard = Guard { folder: folder.to_owned(), facts };
         guard.write()?;
         Ok(guard)
+    }
+
+    /// Records that the file does not end whoever works with it, and how large it has become.
+    pub fn lived(&mut self, host: &dyn Host) -> Result<(), Error> {
+        // With durable commits a power cut may take what no commit has named yet: the size is not known then.
+        let size_bytes = match self.facts.durable_commits {
+            true => self.facts.file.size_bytes,
+            false => data_file(&self.folder, host)?.size_bytes,
+        };
+        if (self.facts.deaths, self.facts.file.size_bytes) == (0, size_bytes) {
+            return Ok(());
+        }
+        self.facts.deaths = 0;
+        self.facts.file.size_bytes = size_bytes;
+        self.facts.written_at = host.unix_seconds();
+        self.write()
     }
 
     /// Records the newest checkpoint, for people who look.

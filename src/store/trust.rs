@@ -5,6 +5,7 @@
 //! not closed, but the same boot, device, inode, birth,
 //!   a local file system, no I/O error on record ........... trusted: the page cache had every commit
 //! not closed, durable commits, the same inode and birth ... trusted: the disk has every commit
+//! too many deaths in a row, each soon after the start ..... not trusted: the file may be what they died of
 //! anything else ........................................... the newest checkpoint whose checksum holds
 //! and without one ......................................... nothing: everything is read anew
 //! another journal's store, or a newer program's ........... a refusal: somebody must decide
@@ -62,6 +63,10 @@ pub const STORE_NEWER: &str = "store-newer";
 /// The store, its guard or a checkpoint is damaged; part of the reason of a verdict.
 pub const STORE_DAMAGED: &str = "store-damaged";
 
+/// So many starts may die soon, one after the other, before the store is not believed any more. A supervisor that gives
+/// up after five starts still sees one that begins from a checkpoint.
+pub const DEATHS_MAX: u32 = 3;
+
 /// Decides; changes nothing.
 pub fn judge(folder: &Folder, host: &dyn Host, question: Question<'_>) -> Result<Verdict, Error> {
     let path = folder.path();
@@ -118,6 +123,12 @@ fn doubt(folder: &Path, facts: &Facts, file: Identity, host: &dyn Host) -> Resul
     }
     if !facts.open {
         return Ok(None);
+    }
+    if facts.deaths >= DEATHS_MAX {
+        return Ok(Some(format!(
+            "{STORE_DAMAGED}: {} starts in a row have died of it, or seem to",
+            facts.deaths
+        )));
     }
     let not_closed = "the store was not closed, and";
     if facts.file.birth_ns.is_none() {

@@ -226,6 +226,48 @@ fn a_recorded_io_error_outweighs_the_same_boot_and_a_later_clean_close() {
 }
 
 #[test]
+fn a_store_of_which_three_starts_have_died_in_a_row_is_not_believed_unless_one_lived() {
+    let place = Place::new();
+    let host = Pretended::default();
+    place.checkpoint_at(5);
+    place.killed_at(6); // long after its start, for all that anybody knows
+    for entry in 7..10 {
+        assert_eq!(place.judge(&host), Verdict::Trusted);
+        place.killed_at(entry);
+    }
+    let verdict = place.judge(&host);
+    assert!(reason(&verdict).contains("3 starts in a row"), "{verdict:?}");
+    let (lmdb, mut guard) = place.start(&host, Durability::Journal);
+    assert_eq!(reached(&lmdb), 5);
+    guard.lived(&host).unwrap();
+    drop((lmdb, guard));
+    for entry in 6..8 {
+        assert_eq!(place.judge(&host), Verdict::Trusted);
+        place.killed_at(entry);
+    }
+    let (lmdb, mut guard) = place.start(&host, Durability::Journal);
+    assert_eq!(reached(&lmdb), 7);
+    guard.lived(&host).unwrap();
+    drop((lmdb, guard));
+    place.killed_at(9);
+    assert_eq!(place.judge(&host), Verdict::Trusted);
+}
+
+#[test]
+fn a_store_that_became_shorter_than_it_was_once_is_damaged() {
+    let place = Place::new();
+    let host = Pretended::default();
+    let (lmdb, mut guard) = place.start(&host, Durability::Journal);
+    reach(&lmdb, 7);
+    guard.lived(&host).unwrap();
+    drop((lmdb, guard));
+    assert_eq!(place.judge(&host), Verdict::Trusted);
+    let data = fs::OpenOptions::new().write(true).open(place.path().join(DATA_FILE)).unwrap();
+    data.set_len(data.metadata().unwrap().len() / 2).unwrap();
+    assert!(reason(&place.judge(&host)).contains(STORE_DAMAGED));
+}
+
+#[test]
 fn after_a_reboot_the_newest_checkpoint_is_copied_into_place_again_and_again() {
     let place = Place::new();
     place.checkpoint_at(5);

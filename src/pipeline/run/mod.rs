@@ -75,6 +75,8 @@ pub trait Checkpoint: Send + Sync {
     fn make(&self, reached: crate::model::EntryNo) -> Result<crate::model::EntryNo, engine::Error>;
     /// Syncs the store and records that it was closed: it may be trusted. Nothing is written afterwards.
     fn closed_cleanly(&self) -> Result<(), engine::Error>;
+    /// The store has been worked with for a while, and nobody has died of it.
+    fn lived(&self) {}
     /// The store failed: it is not to be believed at the next start (rule 31).
     fn distrust(&self, reason: &str);
 }

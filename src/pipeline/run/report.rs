@@ -24,6 +24,8 @@ pub(super) struct Report {
     pub identity: Option<Identity>,
     pub slot: SlotStatus,
     pub slot_asked: Duration,
+    /// When it was recorded last that nobody dies of the store.
+    pub lived: Duration,
     pub contact: Duration,
     pub checkpoint: Option<oneshot::Receiver<Result<EntryNo, engine::Error>>>,
     pub checkpoint_begun: EntryNo,
@@ -58,6 +60,7 @@ impl Default for Report {
             identity: None,
             slot: SlotStatus::default(),
             slot_asked: Duration::ZERO,
+            lived: Duration::ZERO,
             contact: Duration::ZERO,
             checkpoint: None,
             checkpoint_begun: EntryNo::ZERO,

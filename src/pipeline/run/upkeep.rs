@@ -15,6 +15,8 @@ use crate::pipeline::apply;
 use crate::store::engine::Engine;
 use crate::store::meta::Stage;
 
+/// Who lives so long does not die of the store's file at the start; recorded as often.
+const LIVED_EVERY: Duration = Duration::from_secs(15);
 /// How often the server is asked about our slot.
 const SLOT_EVERY: Duration = Duration::from_secs(5);
 /// How long that may take: the loops go on meanwhile, but nobody is answered.
@@ -32,6 +34,10 @@ impl<E: Engine> Running<E> {
         self.checkpoint().await?;
         self.look_at_indices().await?;
         let now = self.machine.clock.now();
+        if now.saturating_sub(self.report.lived) >= LIVED_EVERY {
+            self.report.lived = now;
+            self.checkpoints.lived();
+        }
         if connected && now.saturating_sub(self.report.slot_asked) >= SLOT_EVERY {
             self.report.slot_asked = now;
             let status = within(&*self.machine.clock, STATUS_WAIT_MAX, self.source.status()).await;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use projectord::store::guard;
+use projectord::store::trust::DEATHS_MAX;
 
 use super::kills::alive;
 use super::{Outcome, Ran, Run};
@@ -93,8 +94,9 @@ pub fn store_damaged(stage: &mut Stage, run: &mut Run) -> Ran {
             other_boot(&store)?;
         }
     }
-    // As a supervisor does: damage may be found only where it is read, and ends the process then.
-    for _ in 0..3 {
+    // As a supervisor does: damage may be found only where it is read, and ends the process then. A store that has ended
+    // three starts in a row is not believed by the next one.
+    for _ in 0..=DEATHS_MAX {
         stage.daemon.spawn();
         let converged = stage.converge();
         if converged.is_ok() || stage.daemon.is_running() {
