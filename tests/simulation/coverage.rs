@@ -76,6 +76,7 @@ pub const WANTED: &[&str] = &[
     "sink: a write behind a delete whose version was forgotten",
     "sink: an answer to a process that is gone",
     "sink: an item missing from the answer",
+    "sink: carried out hours late",
     "sink: carried out late",
     "sink: carried out twice",
     "sink: carried out when deletes are nearly forgotten",
