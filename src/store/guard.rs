@@ -33,8 +33,9 @@ pub struct Facts {
     pub file: Identity,
     /// Whether every commit was fsynced in order.
     pub durable_commits: bool,
-    /// Starts in a row that died before this one, none of which had lived ([`Guard::lived`]): a damaged page may end
-    /// every process that reads it, and the engine then has no words for it.
+    /// Processes in a row that ended without closing the store before this one. All but the first of them had just been
+    /// started and had not [lived](Guard::lived): a damaged page may end everybody who reads it, and the engine then
+    /// has no words for it.
     #[serde(default)]
     pub deaths: u32,
     /// Why the file is not to be believed whatever else holds: an I/O error, an operator's word.

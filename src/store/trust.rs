@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! closed cleanly, after a sync ............................ trusted
+//! not closed, too many deaths in a row, soon after starts .. not trusted: the file may be what they died of
 //! not closed, but the same boot, device, inode, birth,
 //!   a local file system, no I/O error on record ........... trusted: the page cache had every commit
 //! not closed, durable commits, the same inode and birth ... trusted: the disk has every commit
-//! too many deaths in a row, each soon after the start ..... not trusted: the file may be what they died of
 //! anything else ........................................... the newest checkpoint whose checksum holds
 //! and without one ......................................... nothing: everything is read anew
 //! another journal's store, or a newer program's ........... a refusal: somebody must decide
